@@ -1,0 +1,47 @@
+package vfs
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Access modes of a description.
+const (
+	FMODE_READ  uint32 = 1
+	FMODE_WRITE uint32 = 2
+	FMODE_EXEC  uint32 = 4
+	FMODE_PATH  uint32 = 8
+)
+
+// Path is a place in the tree of mounts.
+type Path struct {
+	Mount  *Mount
+	Dentry *Dentry
+}
+
+// FileDescription is an open file description (open(2)): offset, status flags
+// and the file behind them. It is counted by reference.
+type FileDescription struct {
+	refs  atomic.Int64
+	flags atomic.Uint32 // status flags: O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME … and the access mode
+	Mode  uint32        // FMODE_*, constant
+	Path  Path          // constant; Dentry nil for files without a name (pipes, sockets have pseudo dentries)
+	Impl  File          // constant once open
+
+	// offMu guards off, and is held over reads and writes of seekable files.
+	offMu sync.Mutex
+	off   int64
+
+	async atomic.Pointer[AsyncOwner]
+	ID    uint64 // unique; identifies the description to kcmp, flock and epoll
+}
+
+// AsyncOwner is F_SETOWN's and F_SETSIG's setting.
+type AsyncOwner struct {
+	Type   int32 // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
+	ID     int32
+	Signal int32
+}
+
+// Flags gives the status flags and the access mode, as F_GETFL does.
+func (fd *FileDescription) Flags() uint32 { return fd.flags.Load() }
