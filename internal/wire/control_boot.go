@@ -1,0 +1,66 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxConfig bounds what is read from a --config-fd.
+const maxConfig = 16 << 20
+
+// ReadConfig decodes the JSON of a --config-fd into config (*SentryConfig or
+// *GoferConfig) and closes the descriptor. It reads to end of file, which the
+// lifecycle holds back until the process is in its cgroups.
+func ReadConfig(fd int, config any) error {
+	f := os.NewFile(uintptr(fd), "config")
+	if f == nil {
+		return fmt.Errorf("--config-fd=%d: %w", fd, unix.EBADF)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return fmt.Errorf("--config-fd=%d: %w", fd, err)
+	}
+	if len(raw) > maxConfig {
+		return fmt.Errorf("--config-fd=%d: configuration is longer than %d bytes", fd, maxConfig)
+	}
+	if len(raw) == 0 {
+		return fmt.Errorf("--config-fd=%d: no configuration: whoever started this process gave up", fd)
+	}
+	if err := json.Unmarshal(raw, config); err != nil {
+		return fmt.Errorf("--config-fd=%d: %w", fd, err)
+	}
+	return nil
+}
+
+// WriteReady reports on --ready-fd that the sandbox is loaded (err is nil) or
+// why it is not, and closes the descriptor. A unix.Errno or *ControlError in
+// err keeps its number.
+func WriteReady(fd int, err error) error {
+	msg := Ready{OK: err == nil}
+	if err != nil {
+		ce := asControlError(err)
+		msg.Error, msg.Errno = ce.Message, ce.Errno
+	}
+	raw, merr := json.Marshal(&msg)
+	if merr != nil {
+		return merr
+	}
+	raw = append(raw, '\n')
+	for len(raw) > 0 {
+		n, err := unix.Write(fd, raw)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			unix.Close(fd)
+			return fmt.Errorf("--ready-fd=%d: %w", fd, err)
+		}
+		raw = raw[n:]
+	}
+	return unix.Close(fd)
+}

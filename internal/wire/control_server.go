@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// ControlHandler is what a Sentry implements. Its methods are called from one
+// goroutine per connection, concurrently. An error that is (or wraps) a
+// *ControlError or a unix.Errno keeps its number on the way to the client.
+//
+// Exec owns the descriptors it is given, and so does Start, on success and on
+// failure.
+type ControlHandler interface {
+	Start(args StartArgs, fds []int) error
+	Exec(args ExecArgs, fds []int) (ExecResult, error)
+	Signal(args SignalArgs) error
+	Wait(args WaitArgs) (WaitResult, error)
+	Processes() ([]ProcessInfo, error)
+	Pause() error
+	Resume() error
+	Stats() (StatsResult, error)
+	Resize(args ResizeArgs) error
+	Update(limits Limits) error
+	Shutdown() error
+}
+
+// ServeControl answers requests on fd, the Sentry's --control-fd, until the
+// connection ends or, if fd listens, for as long as it does. It uses accept4,
+// recvmsg, sendmsg and close only, and blocks in them.
+func ServeControl(fd int, h ControlHandler) error {
+	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return fmt.Errorf("control descriptor %d: %w", fd, err)
+	}
+	if listening == 0 {
+		return serveControlConn(fd, h)
+	}
+	for {
+		conn, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			go serveControlConn(conn, h)
+		case unix.EINTR, unix.ECONNABORTED:
+		default:
+			return fmt.Errorf("control socket: accept: %w", err)
+		}
+	}
+}
+
+func serveControlConn(fd int, h ControlHandler) error {
+	defer unix.Close(fd)
+	for {
+		body, fds, err := readFrame(fd)
+		if err != nil {
+			return err
+		}
+		result, err := dispatchControl(h, body, fds)
+		answer, merr := marshalReply(result, err)
+		if merr != nil {
+			return merr
+		}
+		if err := writeFrame(fd, answer, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// dispatchControl decodes one request and calls its method. Descriptors that
+// the method does not take are closed.
+func dispatchControl(h ControlHandler, body []byte, fds []int) (result any, err error) {
+	var req request
+	if err := json.Unmarshal(body, &req); err != nil {
+		closeAll(fds)
+		return nil, controlErrorf(unix.EINVAL, "malformed request: %v", err)
+	}
+	switch req.Method {
+	case MethodStart, MethodExec:
+	default:
+		closeAll(fds)
+		fds = nil
+	}
+	switch req.Method {
+	case MethodStart:
+		args, err := decodeArgs[StartArgs](req)
+		if err != nil {
+			closeAll(fds)
+			return nil, err
+		}
+		return nil, h.Start(args, fds)
+	case MethodExec:
+		args, err := decodeArgs[ExecArgs](req)
+		if err != nil {
+			closeAll(fds)
+			return nil, err
+		}
+		return h.Exec(args, fds)
+	case MethodSignal:
+		return call(req, func(a SignalArgs) (any, error) { return nil, h.Signal(a) })
+	case MethodWait:
+		return call(req, func(a WaitArgs) (any, error) { return h.Wait(a) })
+	case MethodProcesses:
+		return h.Processes()
+	case MethodPause:
+		return nil, h.Pause()
+	case MethodResume:
+		return nil, h.Resume()
+	case MethodStats:
+		return h.Stats()
+	case MethodResize:
+		return call(req, func(a ResizeArgs) (any, error) { return nil, h.Resize(a) })
+	case MethodUpdate:
+		return call(req, func(a Limits) (any, error) { return nil, h.Update(a) })
+	case MethodShutdown:
+		return nil, h.Shutdown()
+	}
+	return nil, controlErrorf(unix.ENOSYS, "unknown control method %q", req.Method)
+}
+
+func decodeArgs[T any](req request) (T, error) {
+	var args T
+	if len(req.Args) == 0 {
+		return args, nil
+	}
+	if err := json.Unmarshal(req.Args, &args); err != nil {
+		return args, controlErrorf(unix.EINVAL, "%s: malformed arguments: %v", req.Method, err)
+	}
+	return args, nil
+}
+
+func call[T any](req request, f func(T) (any, error)) (any, error) {
+	args, err := decodeArgs[T](req)
+	if err != nil {
+		return nil, err
+	}
+	return f(args)
+}
+
+func marshalReply(result any, err error) ([]byte, error) {
+	if err != nil {
+		return json.Marshal(&reply{Error: asControlError(err)})
+	}
+	if result == nil {
+		return []byte("{}"), nil
+	}
+	raw, err := json.Marshal(result)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(&reply{Result: raw})
+}
+
+func controlErrorf(errno unix.Errno, format string, args ...any) *ControlError {
+	return &ControlError{Message: fmt.Sprintf(format, args...), Errno: int(errno)}
+}
+
+func asControlError(err error) *ControlError {
+	var ce *ControlError
+	if errors.As(err, &ce) {
+		return &ControlError{Message: err.Error(), Errno: ce.Errno}
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return &ControlError{Message: err.Error(), Errno: int(errno)}
+	}
+	return &ControlError{Message: err.Error()}
+}
