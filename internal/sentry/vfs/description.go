@@ -59,6 +59,7 @@ func (fd *FileDescription) Refs() int64 { return fd.refs.Load() }
 // DecRef drops a reference; the last releases the file.
 func (fd *FileDescription) DecRef() {
 	if fd.refs.Add(-1) == 0 {
+		fd.gone()
 		fd.release()
 	}
 }

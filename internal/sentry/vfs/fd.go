@@ -33,6 +33,8 @@ type FileDescription struct {
 	off   int64
 
 	async atomic.Pointer[AsyncOwner]
+
+	watchers releaseWatchers
 	ID    uint64 // unique; identifies the description to kcmp, flock and epoll
 }
 
