@@ -6,7 +6,10 @@
 // same queue.
 package waiter
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Events are the bits of poll(2); epoll's and poll's are the same numbers.
 const (
@@ -38,6 +41,10 @@ type Entry struct {
 
 // Queue is a list of entries. The zero Queue is ready to use.
 type Queue struct {
+	// busy tells that there are entries. A notifier that has changed what is
+	// waited for, and then sees none, need not take the lock: who registers
+	// later looks at the changed state afterwards.
+	busy       atomic.Bool
 	mu         sync.Mutex
 	head, tail *Entry
 }
@@ -53,6 +60,7 @@ func (q *Queue) Register(e *Entry, mask uint32) {
 		q.head = e
 	}
 	q.tail = e
+	q.busy.Store(true)
 	q.mu.Unlock()
 }
 
@@ -72,12 +80,16 @@ func (q *Queue) Unregister(e *Entry) {
 			q.tail = e.prev
 		}
 		e.prev, e.next, e.q = nil, nil, nil
+		q.busy.Store(q.head != nil)
 	}
 	q.mu.Unlock()
 }
 
 // Notify tells every entry whose mask meets events.
 func (q *Queue) Notify(events uint32) {
+	if !q.busy.Load() {
+		return
+	}
 	q.mu.Lock()
 	for e := q.head; e != nil; {
 		next := e.next
@@ -90,8 +102,4 @@ func (q *Queue) Notify(events uint32) {
 }
 
 // Empty tells whether nobody waits; a hint only.
-func (q *Queue) Empty() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.head == nil
-}
+func (q *Queue) Empty() bool { return !q.busy.Load() }
