@@ -164,3 +164,24 @@ func (c *Cell) Values(metric string) []float64 {
 	}
 	return out
 }
+
+// Has says whether the cell has samples of that pass.
+func (c *Cell) Has(pass int) bool {
+	for _, samples := range c.Samples {
+		for _, s := range samples {
+			if s.Pass == pass {
+				return true
+			}
+		}
+		return false // every metric has the same passes
+	}
+	return false
+}
+
+// Count is the number of samples of each metric.
+func (c *Cell) Count() int {
+	for _, samples := range c.Samples {
+		return len(samples)
+	}
+	return 0
+}

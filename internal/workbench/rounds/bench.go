@@ -1,0 +1,269 @@
+// Package rounds owns the measurement itself: which workload runs on which
+// runtime when, what counts as a sample, when to give up on a cell, and how
+// much time is left.
+//
+// Round after round, each workload runs on every runtime in turn (A B C, then
+// B C A, …), so that a machine which warms up or gets busy does so to all of
+// them, and samples of one pass are pairs. One goroutine does all of it; there
+// are no locks.
+package rounds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bulkhead.dev/bulkhead/internal/workbench/drive"
+	"bulkhead.dev/bulkhead/internal/workbench/results"
+	"bulkhead.dev/bulkhead/internal/workbench/spec"
+)
+
+// Bench is one measurement.
+type Bench struct {
+	Results   *results.Results
+	Runtimes  []*drive.Runtime // those that can be measured, the baseline first
+	Workloads []*spec.Workload // expanded for the mode
+	Rounds    int
+	Deadline  time.Time // zero: none
+	Dir       string    // for bundles and writable directories
+	RootFS    string
+	Bench     string
+	Image     string
+	Save      func() error   // called after every round
+	Progress  func(Progress) // called before every run
+	DropCache func() error   // empties the page cache
+
+	answers map[string]string // workload: the right answer, or the first one given
+	seq     int
+}
+
+// maxFailures is when a cell is given up: failures one after the other.
+const maxFailures = 2
+
+// ErrDeadline says that the time ran out before all rounds were done.
+var ErrDeadline = errors.New("the time is over")
+
+// Run measures until all rounds are done, the deadline comes or ctx ends. What
+// was measured is in Results, whatever Run returns.
+func (b *Bench) Run(ctx context.Context) error {
+	b.answers = map[string]string{}
+	if !b.Deadline.IsZero() {
+		dctx, cancel := context.WithDeadlineCause(ctx, b.Deadline, ErrDeadline)
+		defer cancel()
+		ctx = dctx
+	}
+	b.prepare()
+	warm, cold := b.split()
+	// Emptying the page cache would disturb the others: those workloads come last.
+	for _, part := range [][]*spec.Workload{warm, cold} {
+		if err := b.part(ctx, part); err != nil {
+			return err
+		}
+	}
+	b.Results.Complete = true
+	return nil
+}
+
+// split sorts the workloads into those with warm and with cold caches.
+func (b *Bench) split() (warm, cold []*spec.Workload) {
+	for _, w := range b.Workloads {
+		if w.Caches == "cold" {
+			cold = append(cold, w)
+		} else {
+			warm = append(warm, w)
+		}
+	}
+	return warm, cold
+}
+
+// part runs all rounds of some workloads. The first round is preceded by each
+// cell's warm-up, which also shows whether the cell works at all.
+func (b *Bench) part(ctx context.Context, part []*spec.Workload) error {
+	if len(part) == 0 {
+		return nil
+	}
+	for round := range b.Rounds {
+		for _, w := range part {
+			for pass := range w.Repeat {
+				if err := b.pass(ctx, w, round, round*w.Repeat+pass); err != nil {
+					return err
+				}
+			}
+		}
+		if err := b.save(); err != nil {
+			return err
+		}
+		if round+1 < b.Rounds && b.outOfTime(part) {
+			b.Results.Note(fmt.Sprintf("The time limit ended the measurement of %s after %d of %d rounds.", describe(part), round+1, b.Rounds))
+			return nil
+		}
+	}
+	return nil
+}
+
+func describe(part []*spec.Workload) string {
+	if part[0].Caches == "cold" {
+		return "the workloads with cold caches"
+	}
+	return "the workloads with warm caches"
+}
+
+func (b *Bench) save() error {
+	b.Results.Updated = time.Now()
+	if b.Save == nil {
+		return nil
+	}
+	return b.Save()
+}
+
+// pass takes one sample of a workload on every runtime, one right after the
+// other. Who begins changes from round to round.
+func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) error {
+	n := len(b.Runtimes)
+	for i := range n {
+		r := b.Runtimes[(round+i)%n]
+		c := b.Results.Cell(w.Name, r.Name)
+		if c.Status != results.CellPending && c.Status != results.CellOK || c.Has(pass) {
+			continue
+		}
+		if !c.Warmed {
+			b.once(ctx, w, r, c, -1)
+			c.Warmed = true
+		}
+		if c.Status == results.CellPending || c.Status == results.CellOK {
+			b.once(ctx, w, r, c, pass)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// once runs one workload on one runtime; pass -1 is the warm-up, whose figures
+// do not count.
+func (b *Bench) once(ctx context.Context, w *spec.Workload, r *drive.Runtime, c *results.Cell, pass int) {
+	b.report(w, r, pass)
+	begin := time.Now()
+	values, answer, err := b.measure(ctx, w, r)
+	c.Spent += time.Since(begin).Seconds()
+	c.Runs++
+	if ctx.Err() != nil {
+		return // not this cell's fault, and not a sample
+	}
+	if err == nil {
+		err = b.compare(w, answer)
+	}
+	if err != nil {
+		b.failed(c, err)
+		return
+	}
+	c.Failures, c.Answer = 0, answer
+	if pass < 0 {
+		return
+	}
+	c.Status = results.CellOK
+	for name, v := range values {
+		c.Add(name, pass, v)
+	}
+}
+
+// failed decides what a failure means for the cell. A hang or a wrong answer is
+// final; anything else may happen once.
+func (b *Bench) failed(c *results.Cell, err error) {
+	c.Failures++
+	var hang *hungError
+	switch {
+	case errors.As(err, &hang):
+		c.Status = results.CellHung
+	case errors.Is(err, drive.ErrNoSteps):
+		c.Status = results.CellSkipped
+	case isWrong(err) || c.Failures >= maxFailures:
+		c.Status = results.CellFailed
+	default:
+		b.Results.Note(fmt.Sprintf("%s on %s failed once: %v", c.Workload, c.Runtime, err))
+		return
+	}
+	c.Why = err.Error()
+	c.Samples = nil // figures of a cell that fails are not to be trusted
+}
+
+// compare holds an answer against the right one: the host's, or the one that
+// the first runtime, which is the baseline, has given.
+func (b *Bench) compare(w *spec.Workload, answer string) error {
+	if w.Check.Answer == "" {
+		return nil
+	}
+	want, ok := b.answers[w.Name]
+	if !ok {
+		b.answers[w.Name] = answer
+		return nil
+	}
+	if answer != want {
+		return wrongf("wrong answer: %s instead of %s", spec.Excerpt(answer), spec.Excerpt(want))
+	}
+	return nil
+}
+
+// prepare finds what the host knows better, and cells that cannot be measured.
+func (b *Bench) prepare() {
+	for _, w := range b.Workloads {
+		why := b.missing(w)
+		if why == "" && w.Check.FilesUnder != "" {
+			b.answers[w.Name] = countFiles(filepath.Join(b.RootFS, w.Check.FilesUnder))
+		}
+		for _, r := range b.Runtimes {
+			c := b.Results.Cell(w.Name, r.Name)
+			if why != "" {
+				c.Status, c.Why = results.CellSkipped, why
+			}
+			if c.Answer != "" && b.answers[w.Name] == "" {
+				b.answers[w.Name] = c.Answer // resumed: the answer is known
+			}
+		}
+	}
+}
+
+// missing says what a workload needs and the root file system does not have.
+func (b *Bench) missing(w *spec.Workload) string {
+	for _, p := range w.Requires {
+		if !b.has(p) {
+			return fmt.Sprintf("the root file system has no %s", p)
+		}
+	}
+	if w.Caches == "cold" {
+		if err := b.DropCache(); err != nil {
+			return fmt.Sprintf("the page cache cannot be emptied here: %v", err)
+		}
+	}
+	return ""
+}
+
+func (b *Bench) has(path string) bool {
+	if rest, ok := cutDir(path, drive.BenchDir); ok {
+		_, err := os.Stat(filepath.Join(b.Bench, rest))
+		return err == nil
+	}
+	_, err := os.Lstat(filepath.Join(b.RootFS, path))
+	return err == nil
+}
+
+func cutDir(path, dir string) (string, bool) {
+	rel, err := filepath.Rel(dir, path)
+	return rel, err == nil && filepath.IsLocal(rel)
+}
+
+// countFiles counts as find DIR -type f does.
+func countFiles(dir string) string {
+	n := 0
+	filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			n++
+		}
+		return nil
+	})
+	return fmt.Sprint(n)
+}
