@@ -31,7 +31,8 @@
 // # The control connection
 //
 // C is a listening SOCK_STREAM Unix socket, or a connected one of a socket
-// pair when there is but one client (ServeControl takes either). A connection
+// pair when there is but one client (ServeControl takes either; when the one
+// client is gone, the Sentry ends the sandbox). A connection
 // carries one request at a time, answered in order; who must wait (Wait) has a
 // connection of its own. A frame is
 //

@@ -45,6 +45,11 @@ type SentryConfig struct {
 	Namespaces    Namespaces        `json:"namespaces"`
 	Personality   uint32            `json:"personality,omitempty"` // as personality(2)
 
+	// InitKillable: init is an ordinary process where signals are concerned.
+	// A signal whose action is the default ends it, as it would not end the
+	// first process of a PID namespace (pid_namespaces(7)). Set by `do`.
+	InitKillable bool `json:"initKillable,omitempty"`
+
 	Network     Network           `json:"network"`
 	Limits      Limits            `json:"limits"`
 	CgroupPath  string            `json:"cgroupPath,omitempty"` // what /proc/self/cgroup shows; "/" in a cgroup namespace
@@ -136,6 +141,7 @@ type Mount struct {
 
 // Process is one process to execute.
 type Process struct {
+	// Args: a first one without a slash is looked up in the PATH of Env.
 	Args []string `json:"args"`
 	Env  []string `json:"env,omitempty"`
 	Cwd  string   `json:"cwd"`

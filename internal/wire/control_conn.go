@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,10 +123,12 @@ func closeAll(fds []int) {
 	}
 }
 
-// ControlClient is the lifecycle's end of one control connection. It is not
-// for concurrent use: a call that waits has a client of its own.
+// ControlClient is the lifecycle's end of one control connection. Calls take
+// turns: one that waits should have a client of its own.
 type ControlClient struct {
 	fd int
+
+	mu sync.Mutex // held from request to reply
 }
 
 // NewControlClient takes over a connected descriptor.
@@ -172,6 +175,8 @@ func (c *ControlClient) Call(method Method, args any, fds []int, result any) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := writeFrame(c.fd, body, fds); err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+)
+
+// sentryMain and goferMain are the programs behind the hidden commands, set
+// where they are linked in. The result is the exit code.
+var (
+	sentryMain func(args []string) int
+	goferMain  func(args []string) int
+)
+
+func init() {
+	registerInternal("sentry", func(args []string) (int, bool) {
+		if sentryMain == nil {
+			return 0, false
+		}
+		return sentryMain(args), true
+	})
+	registerInternal("gofer", func(args []string) (int, bool) {
+		if goferMain == nil {
+			return 0, false
+		}
+		return goferMain(args), true
+	})
+}
+
+// registerInternal adds a command that only this program itself starts.
+func registerInternal(name string, main func(args []string) (code int, linked bool)) {
+	register(&command{name: name, hidden: true, setup: func(c *context) func([]string) int {
+		return func(args []string) int {
+			code, linked := main(args)
+			if !linked {
+				fmt.Fprintf(c.stderr, "bulkhead: this build has no %s\n", name)
+				return exitFailure
+			}
+			return code
+		}
+	}})
+}

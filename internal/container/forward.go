@@ -1,0 +1,118 @@
+package container
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// caller makes requests on behalf of a foreground command.
+type caller interface {
+	Call(m wire.Method, args any, fds []int, result any) error
+}
+
+// forwarder passes the signals of this process on to a process in the sandbox,
+// follows the window size, and stops and continues with the sandbox.
+type forwarder struct {
+	to     caller
+	execID string
+	term   *hostTerminal // nil without one
+	signal chan os.Signal
+	done   chan struct{}
+}
+
+// notForwarded are the signals that are this process's own: of its children,
+// of the Go runtime, of job control (handled apart), and those that mean a
+// fault of its own.
+var notForwarded = map[syscall.Signal]bool{
+	unix.SIGCHLD: true, unix.SIGURG: true, unix.SIGPIPE: true,
+	unix.SIGTTIN: true, unix.SIGTTOU: true, unix.SIGKILL: true, unix.SIGSTOP: true,
+	unix.SIGSEGV: true, unix.SIGBUS: true, unix.SIGFPE: true, unix.SIGILL: true,
+	unix.SIGTRAP: true, unix.SIGSYS: true, unix.SIGPROF: true, unix.SIGABRT: true,
+}
+
+// newForwarder begins to catch signals; those that were ignored stay so.
+func newForwarder(term *hostTerminal) *forwarder {
+	f := &forwarder{term: term, signal: make(chan os.Signal, 64), done: make(chan struct{})}
+	var list []os.Signal
+	for s := syscall.Signal(1); s <= 64; s++ {
+		if s == 32 || s == 33 || s == 34 || notForwarded[s] || signal.Ignored(s) {
+			continue // 32 to 34 belong to the C library's threads
+		}
+		list = append(list, s)
+	}
+	signal.Notify(f.signal, list...)
+	return f
+}
+
+// run forwards to the process execID (init if it is empty) until stop.
+func (f *forwarder) run(to caller, execID string) {
+	f.to, f.execID = to, execID
+	go func() {
+		for {
+			select {
+			case s := <-f.signal:
+				f.forward(s.(syscall.Signal))
+			case <-f.done:
+				return
+			}
+		}
+	}()
+}
+
+func (f *forwarder) stop() {
+	signal.Stop(f.signal)
+	close(f.done)
+}
+
+func (f *forwarder) forward(s syscall.Signal) {
+	switch s {
+	case unix.SIGWINCH:
+		f.resize()
+	case unix.SIGTSTP:
+		f.suspend()
+	default:
+		// The process may just have ended; then there is no one to tell.
+		_ = f.to.Call(wire.MethodSignal, wire.SignalArgs{Signal: int(s), ExecID: f.execID}, nil, nil)
+	}
+}
+
+func (f *forwarder) resize() {
+	if f.term == nil {
+		return
+	}
+	rows, cols, err := windowSize(f.term.file)
+	if err == nil {
+		_ = f.to.Call(wire.MethodResize, wire.ResizeArgs{ExecID: f.execID, Rows: rows, Cols: cols}, nil, nil)
+	}
+}
+
+// suspend stops the sandbox and then this process, as ^Z should; the shell's
+// `fg` continues both.
+func (f *forwarder) suspend() {
+	if err := f.to.Call(wire.MethodPause, nil, nil, nil); err != nil {
+		return
+	}
+	if f.term != nil {
+		f.term.restore()
+	}
+	unix.Kill(unix.Getpid(), unix.SIGSTOP)
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+		// SIGSTOP takes effect before kill returns; after SIGCONT the
+		// terminal may take a moment to be ours again.
+		if f.term == nil || inForeground(f.term.file) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if f.term != nil && inForeground(f.term.file) {
+		_ = f.term.makeRaw()
+	}
+	_ = f.to.Call(wire.MethodResume, nil, nil, nil)
+	f.resize()
+}

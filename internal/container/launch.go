@@ -1,0 +1,341 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// selfExe is what a Sentry and a Gofer are started from. A test names its own
+// binary's fake.
+var selfExe = []string{"/proc/self/exe"}
+
+// launch is one sandbox to be started.
+type launch struct {
+	sentry wire.SentryConfig
+	gofer  wire.GoferConfig
+
+	stdio [3]*os.File // init's stdin, stdout, stderr (or the host terminal)
+	extra []*os.File  // init's descriptors from 3 on
+	debug *os.File    // where --strace and debug messages go, or nil
+
+	// listener is a listening control socket; nil makes a socket pair.
+	listener *os.File
+	start    bool // run init at once
+	tie      bool // the sandbox ends with this process
+	newSess  bool // of its own session and process group
+	ctty     bool // with stdin as its controlling terminal
+
+	// netns, if not nil, is the network namespace the Sentry is put in.
+	netns *os.File
+	// The plans for the two processes, strongest first (see launch_ns.go).
+	sentryPlans []nsPlan
+	goferPlans  []nsPlan
+	// cgroupFD is a cgroup v2 directory to be born in, or -1.
+	cgroupFD int
+	// admit, if not nil, puts a process into its cgroups; the Sentry gets
+	// its configuration only afterwards.
+	admit func(pid int) error
+}
+
+// running is a sandbox that has been started.
+type running struct {
+	sentry  *os.Process
+	gofer   *os.Process
+	control *wire.ControlClient // of the socket pair; nil with a listener
+	ready   *os.File
+	plan    nsPlan // what the Sentry got
+}
+
+// run starts the Gofer and the Sentry. They boot side by side; the Sentry
+// waits for its configuration until it has been admitted to its cgroups.
+func (l *launch) run() (r *running, err error) {
+	var files closer
+	defer files.close()
+	r = new(running)
+	defer func() {
+		if err != nil {
+			r.kill()
+		}
+	}()
+
+	sockets, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return r, fmt.Errorf("socket pair of Sentry and Gofer: %w", err)
+	}
+	sentryEnd, goferEnd := files.fd(sockets[0]), files.fd(sockets[1])
+
+	control := l.listener
+	if control == nil {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return r, fmt.Errorf("control socket pair: %w", err)
+		}
+		r.control = wire.NewControlClient(pair[0])
+		control = files.fd(pair[1])
+	}
+
+	readyR, readyW, err := os.Pipe()
+	if err != nil {
+		return r, err
+	}
+	r.ready = readyR
+	files.add(readyW)
+
+	sentryConfR, sentryConfW, err := os.Pipe()
+	if err != nil {
+		return r, err
+	}
+	files.add(sentryConfR, sentryConfW)
+	if err := l.startSentry(r, control, sentryEnd, sentryConfR, readyW); err != nil {
+		return r, err
+	}
+
+	goferConfR, goferConfW, err := os.Pipe()
+	if err != nil {
+		return r, err
+	}
+	files.add(goferConfR, goferConfW)
+	if err := l.startGofer(r, goferEnd, goferConfR); err != nil {
+		return r, err
+	}
+
+	if l.admit != nil {
+		if err := l.admit(r.gofer.Pid); err != nil {
+			return r, err
+		}
+		if err := l.admit(r.sentry.Pid); err != nil {
+			return r, err
+		}
+	}
+	// Our own ends of what the children hold go first: should a child die,
+	// the write below must fail and not wait for ever.
+	goferConfR.Close()
+	sentryConfR.Close()
+	if err := sendConfig(goferConfW, &l.gofer); err != nil {
+		return r, fmt.Errorf("configuring the Gofer: %w", err)
+	}
+	if err := sendConfig(sentryConfW, &l.sentry); err != nil {
+		return r, fmt.Errorf("configuring the Sentry: %w", err)
+	}
+	return r, nil
+}
+
+func sendConfig(w *os.File, config any) error {
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(raw); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// startSentry starts `bulkhead sentry`. Its descriptors are 0–2, then the four
+// of the contract, the log, and init's extra ones.
+func (l *launch) startSentry(r *running, control, gofer, conf, ready *os.File) error {
+	files := []*os.File{l.stdio[0], l.stdio[1], l.stdio[2], control, gofer, conf, ready}
+	args := []string{"sentry", "--control-fd=3", "--gofer-fd=4", "--config-fd=5", "--ready-fd=6"}
+	if l.start {
+		args = append(args, "--start")
+	}
+	l.sentry.DebugLogFD = 0
+	switch {
+	case l.debug != nil:
+		l.sentry.DebugLogFD = len(files)
+		files = append(files, l.debug)
+	case l.sentry.Strace:
+		l.sentry.DebugLogFD = 2
+	}
+	l.sentry.PreserveFDs, l.sentry.PreserveFDBase = len(l.extra), len(files)
+	files = append(files, l.extra...)
+
+	p, plan, err := l.spawn(args, files, l.sentryPlans, l.netns)
+	if err != nil {
+		return fmt.Errorf("starting the Sentry: %w", err)
+	}
+	r.sentry, r.plan = p, plan
+	l.sentry.Privileges = plan.privileges(l.admit != nil || l.cgroupFD >= 0)
+	return nil
+}
+
+func (l *launch) startGofer(r *running, conn, conf *os.File) error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("starting the Gofer: %w", err)
+	}
+	defer null.Close()
+	files := []*os.File{null, null, null, conn, conf}
+	l.gofer.DebugLogFD = 0
+	if l.debug != nil {
+		l.gofer.DebugLogFD = len(files)
+		files = append(files, l.debug)
+	}
+	p, plan, err := l.spawn([]string{"gofer", "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil)
+	if err != nil {
+		return fmt.Errorf("starting the Gofer: %w", err)
+	}
+	r.gofer = p
+	l.gofer.Privileges = plan.privileges(l.admit != nil || l.cgroupFD >= 0)
+	return nil
+}
+
+// spawn starts this program again, by the first plan that the host permits.
+func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *os.File) (*os.Process, nsPlan, error) {
+	argv := append(append([]string{"bulkhead"}, selfExe[1:]...), args...)
+	var failed []string
+	for _, plan := range plans {
+		attr := &os.ProcAttr{Files: files, Env: sandboxEnv(), Dir: "/", Sys: l.sysProcAttr(plan)}
+		p, err := inNetNS(netns, func() (*os.Process, error) {
+			return os.StartProcess(selfExe[0], argv, attr)
+		})
+		if err == nil {
+			return p, plan, nil
+		}
+		if !isRefusal(err) {
+			return nil, plan, err
+		}
+		failed = append(failed, fmt.Sprintf("%s: %v", plan.name, errors.Unwrap(err)))
+	}
+	return nil, nsPlan{}, fmt.Errorf("no way to start a process: %s", strings.Join(failed, "; "))
+}
+
+func (l *launch) sysProcAttr(plan nsPlan) *syscall.SysProcAttr {
+	attr := plan.attr()
+	if l.tie {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
+	attr.Setsid = l.newSess
+	if l.ctty && l.newSess {
+		attr.Setctty, attr.Ctty = true, 0
+	}
+	if l.cgroupFD >= 0 {
+		attr.UseCgroupFD, attr.CgroupFD = true, l.cgroupFD
+	}
+	return attr
+}
+
+// sandboxEnv is the environment of Sentry and Gofer themselves: nothing of the
+// caller's, only the Go runtime's bounds that keep the process small.
+func sandboxEnv() []string {
+	env := []string{"GOTRACEBACK=single"}
+	for _, name := range []string{"GODEBUG", "GOCOVERDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// isRefusal says whether a clone failed because this host or user may not make
+// such namespaces, so that a lesser plan should be tried.
+func isRefusal(err error) bool {
+	for _, e := range []error{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// errNoReport is a Sentry that ended without a word.
+var errNoReport = errors.New("the Sentry ended while it loaded the sandbox")
+
+// waitReady waits until the sandbox is loaded, or for why it could not be.
+func (r *running) waitReady() error {
+	err := r.readReady()
+	if err == errNoReport {
+		return fmt.Errorf("%w%s", err, r.obituary())
+	}
+	return err
+}
+
+// readReady reads the Sentry's Ready message to end of file.
+func (r *running) readReady() error {
+	defer r.ready.Close()
+	raw, err := io.ReadAll(io.LimitReader(r.ready, 64<<10))
+	if err != nil {
+		return fmt.Errorf("the Sentry's report: %w", err)
+	}
+	if len(raw) == 0 {
+		return errNoReport
+	}
+	var msg wire.Ready
+	if err := json.Unmarshal(raw, &msg); err != nil {
+		return fmt.Errorf("the Sentry's report: %w", err)
+	}
+	if !msg.OK {
+		return &bootError{msg}
+	}
+	return nil
+}
+
+// obituary waits for the Sentry, which has closed its pipes, and says how it
+// ended.
+func (r *running) obituary() string {
+	st, err := r.sentry.Wait()
+	if err != nil {
+		return ""
+	}
+	return " (" + st.String() + ")"
+}
+
+// bootError is a Ready message that says no.
+type bootError struct{ wire.Ready }
+
+func (e *bootError) Error() string { return e.Ready.Error }
+
+func (e *bootError) Unwrap() error {
+	if e.Errno == 0 {
+		return nil
+	}
+	return unix.Errno(e.Errno)
+}
+
+// kill ends what has been started and reaps it.
+func (r *running) kill() {
+	for _, p := range []*os.Process{r.sentry, r.gofer} {
+		if p != nil {
+			p.Kill()
+			p.Wait()
+		}
+	}
+	r.closeFiles()
+}
+
+func (r *running) closeFiles() {
+	if r.control != nil {
+		r.control.Close()
+		r.control = nil
+	}
+	if r.ready != nil {
+		r.ready.Close()
+	}
+}
+
+// closer closes descriptors that only children need.
+type closer struct{ files []*os.File }
+
+func (c *closer) add(f ...*os.File) { c.files = append(c.files, f...) }
+
+func (c *closer) fd(fd int) *os.File {
+	f := os.NewFile(uintptr(fd), "fd "+strconv.Itoa(fd))
+	c.add(f)
+	return f
+}
+
+func (c *closer) close() {
+	for _, f := range c.files {
+		f.Close()
+	}
+}
