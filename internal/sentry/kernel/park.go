@@ -42,4 +42,3 @@ func (p *parker) wake() {
 		futexWake(&p.word)
 	}
 }
-

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/mm"
@@ -31,6 +33,7 @@ type Task struct {
 
 	park parker // the task sleeps here
 	sig  taskSignals
+	procState
 	plat taskPlatform // own goroutine: the host thread and its page
 }
 
@@ -66,7 +69,7 @@ func (t *Task) Block(deadline int64) abi.Errno {
 		return abi.ERESTARTSYS
 	}
 	if timedOut {
-		return abi.ETIMEDOUT
+		return unix.ETIMEDOUT
 	}
 	return 0
 }
@@ -75,11 +78,11 @@ func (t *Task) Block(deadline int64) abi.Errno {
 // signal (EINTR).
 func (t *Task) BlockUninterruptible() abi.Errno {
 	if t.killed() {
-		return abi.EINTR
+		return unix.EINTR
 	}
 	t.park.sleep(0)
 	if t.killed() {
-		return abi.EINTR
+		return unix.EINTR
 	}
 	return 0
 }

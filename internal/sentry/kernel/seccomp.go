@@ -1,0 +1,6 @@
+package kernel
+
+// seccompState is a task's chain of filters; it never changes in place.
+type seccompState struct {
+	strict bool
+}
