@@ -1,0 +1,142 @@
+package workbench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/workbench/drive"
+	"bulkhead.dev/bulkhead/internal/workbench/guest"
+)
+
+func lockThread() { runtime.LockOSThread() }
+
+// site is the workbench's place on the disk for one measurement.
+type site struct {
+	dir    string // removed at the end
+	bench  string // the guest programs
+	rootfs string
+	bound  string // the mount point of the host's root, or ""
+	notes  []string
+}
+
+// Space that must be free before anything starts.
+const (
+	needWork = 512 << 20
+	needOut  = 4 << 20
+)
+
+func newSite(ctx context.Context, o *options) (*site, error) {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	if err := room(o.out, needOut, "--out"); err != nil {
+		return nil, err
+	}
+	if err := room(o.work, needWork, "--work"); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(o.work, "bulkhead-bench.")
+	if err != nil {
+		return nil, fmt.Errorf("--work: %w", err)
+	}
+	s := &site{dir: dir, bench: filepath.Join(dir, "guest")}
+	if err := s.fill(ctx, o); err != nil {
+		s.remove()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *site) fill(ctx context.Context, o *options) error {
+	if err := os.Chmod(s.dir, 0o755); err != nil { // a sandboxed runtime may not be root
+		return err
+	}
+	if err := os.Mkdir(s.bench, 0o755); err != nil {
+		return err
+	}
+	if err := guest.Install(ctx, s.bench); err != nil {
+		if !errors.Is(err, guest.ErrNoCompiler) {
+			return err
+		}
+		s.notes = append(s.notes, fmt.Sprintf("The cost of single system calls was not measured: %v.", err))
+	}
+	return s.root(o.rootfs)
+}
+
+// root finds the root file system. The host's own is shown through a read-only
+// bind mount of this mount namespace.
+func (s *site) root(want string) error {
+	if want == "" {
+		want = filepath.Join(labCache(), "rootfs")
+		if st, err := os.Stat(filepath.Join(want, "usr")); err != nil || !st.IsDir() {
+			want = "host"
+		}
+	}
+	if want != "host" {
+		abs, err := filepath.Abs(want)
+		if err != nil {
+			return err
+		}
+		if st, err := os.Stat(abs); err != nil || !st.IsDir() {
+			return fmt.Errorf("--rootfs %s: not a directory: make lab makes one, \"host\" takes the host's own", want)
+		}
+		s.rootfs = abs
+		return nil
+	}
+	s.rootfs = "/"
+	if os.Getpid() != 1 { // not in a mount namespace of our own
+		return nil
+	}
+	return s.bindHost()
+}
+
+func (s *site) bindHost() error {
+	dir, err := os.MkdirTemp("", "bulkhead-bench-root.")
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("/", dir, "", unix.MS_BIND, ""); err != nil {
+		os.Remove(dir)
+		return fmt.Errorf("show the host's root read-only: %w", err)
+	}
+	s.bound, s.rootfs = dir, dir
+	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return fmt.Errorf("make the host's root read-only: %w", err)
+	}
+	return nil
+}
+
+// remove leaves nothing of the site. The host's root is unmounted first, and its
+// mount point only ever removed as the empty directory that it then is.
+func (s *site) remove() {
+	drive.Sweep()
+	if s.bound != "" && unix.Unmount(s.bound, unix.MNT_DETACH) == nil {
+		os.Remove(s.bound)
+	}
+	os.RemoveAll(s.dir)
+	drive.RemoveCgroups()
+}
+
+func room(dir string, need uint64, flag string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("%s %s: %w", flag, dir, err)
+	}
+	free := st.Bavail * uint64(st.Bsize)
+	if free < need {
+		return fmt.Errorf("%s %s: the disk is full: %d MB are free there, %d MB are needed: free some space or name another place with %s", flag, dir, free>>20, need>>20, flag)
+	}
+	return nil
+}
+
+// dropCaches empties the page cache (proc_sys_vm(5)).
+func dropCaches() error {
+	unix.Sync()
+	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
+}
