@@ -18,9 +18,8 @@ type Terminal interface {
 	// ForegroundGroup gives its foreground process group, 0 for none. It takes
 	// no lock.
 	ForegroundGroup() int32
-	// SessionEnded is called when the session gives the terminal up, or its
-	// leader has exited: the foreground group is told, and the terminal is
-	// free.
+	// SessionEnded is called when the session has given the terminal up, or
+	// its leader has exited, and the foreground group has been told.
 	SessionEnded(sid int32, leaderExited bool)
 }
 

@@ -60,17 +60,13 @@ func (k *Control) hangUp(later *[]signal) {
 	k.group.Store(0)
 }
 
-// sessionEnded is disassociate_ctty's part: the session is done with it.
-func (k *Control) sessionEnded(later *[]signal, sid int32, leaderExited bool) {
-	if k.session.Load() != sid {
-		return
+// sessionEnded frees the terminal of the session, which has told its processes
+// already.
+func (k *Control) sessionEnded(sid int32) {
+	if k.session.Load() == sid {
+		k.session.Store(0)
+		k.group.Store(0)
 	}
-	k.signal(later, int(unix.SIGHUP))
-	if !leaderExited {
-		k.signal(later, int(unix.SIGCONT))
-	}
-	k.session.Store(0)
-	k.group.Store(0)
 }
 
 // controls tells whether p's controlling terminal is this one.

@@ -202,9 +202,9 @@ func (t *TTY) SignalForeground(sig int) {
 func (t *TTY) ForegroundGroup() int32 { return t.control.ForegroundGroup() }
 
 // SessionEnded is job.Terminal's.
-func (t *TTY) SessionEnded(sid int32, leaderExited bool) {
+func (t *TTY) SessionEnded(sid int32, _ bool) {
 	t.pair.mu.Lock()
-	t.control.sessionEnded(&t.pair.later, sid, leaderExited)
+	t.control.sessionEnded(sid)
 	t.pair.unlock()
 }
 
