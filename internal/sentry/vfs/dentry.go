@@ -25,7 +25,8 @@ type Dentry struct {
 	mu       sync.RWMutex
 	children map[string]*Dentry
 
-	lru lruLinks // under fs.lruMu
+	lru   lruLinks // under fs.cache.mu
+	first location // what loc points to until a rename
 }
 
 // location is where a dentry hangs; rename replaces it whole.
@@ -44,11 +45,11 @@ type Filesystem struct {
 	Volatile bool
 	// ReadOnly is the superblock's own MS_RDONLY.
 	ReadOnly atomic.Bool
-	// NoSuidXattr …: file systems without a place for xattrs need not say so.
 
 	root     *Dentry
 	renameMu sync.RWMutex // held for writing while a rename moves names
 	cache    dentryCache
+	mounts   atomic.Int32 // Mounts of it
 }
 
 // Statfs is struct statfs without its flags, which the mount gives.

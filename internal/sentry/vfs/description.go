@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"math"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -53,23 +54,60 @@ func (fd *FileDescription) tryIncRef() bool {
 	}
 }
 
+// TryIncRef is for weak holders (epoll): false once the last reference went.
+func (fd *FileDescription) TryIncRef() bool { return fd.tryIncRef() }
+
 // Refs is the number of references; a hint (unix sockets' garbage collection).
 func (fd *FileDescription) Refs() int64 { return fd.refs.Load() }
 
 // DecRef drops a reference; the last releases the file.
 func (fd *FileDescription) DecRef() {
 	if fd.refs.Add(-1) == 0 {
-		fd.gone()
 		fd.release()
 	}
+}
+
+func (fd *FileDescription) release() {
+	fd.gone()
+	if !fd.quiet && fd.Mode&FMODE_PATH == 0 && watched.Load() != 0 {
+		ev := uint32(unix.IN_CLOSE_NOWRITE)
+		if fd.Mode&FMODE_WRITE != 0 {
+			ev = unix.IN_CLOSE_WRITE
+		}
+		fd.Path.Notify(ev)
+	}
+	if fd.locked.Load() {
+		dropOwnLocks(fd)
+	}
+	fd.Impl.Release(fd)
+	if fd.Path.Dentry == nil {
+		return
+	}
+	if fd.writes {
+		fd.Inode().Base().PutWrite()
+		fd.Path.Mount.writes.Add(-1)
+	}
+	if fd.denies {
+		fd.Inode().Base().AllowWrite()
+	}
+	fd.Path.DecRef()
 }
 
 // Inode gives the inode of the description's path.
 func (fd *FileDescription) Inode() Inode { return fd.Path.Dentry.inode }
 
-// SetFlags is F_SETFL: of v it takes SettableFlags. O_APPEND and O_NOATIME
-// have conditions (EPERM).
-func (fd *FileDescription) SetFlags(c Caller, v uint32) abi.Errno { return unix.ENOSYS }
+// SetFlags is F_SETFL: of v it takes SettableFlags.
+func (fd *FileDescription) SetFlags(c Caller, v uint32) abi.Errno {
+	if v&unix.O_NOATIME != 0 && fd.Flags()&unix.O_NOATIME == 0 && !ownerOrCapable(c.Creds(), fd.Inode().Perm()) {
+		return unix.EPERM
+	}
+	for {
+		old := fd.flags.Load()
+		if fd.flags.CompareAndSwap(old, old&^SettableFlags|v&SettableFlags) {
+			return 0
+		}
+	}
+}
 
 // Async gives the owner for SIGIO, nil if none.
 func (fd *FileDescription) Async() *AsyncOwner { return fd.async.Load() }
@@ -82,29 +120,169 @@ func (fd *FileDescription) Seekable() bool { return fd.Impl.Seekable() }
 
 // Read reads at the description's offset and moves it. EBADF if it is not open
 // for reading; EAGAIN if it would have to wait.
-func (fd *FileDescription) Read(c Caller, dst []byte) (int, abi.Errno) { return 0, unix.ENOSYS }
-
-// Write writes at the offset, or at the end (O_APPEND), and moves it.
-func (fd *FileDescription) Write(c Caller, src []byte) (int, abi.Errno) { return 0, unix.ENOSYS }
-
-// WriteAppend writes at the end, whatever the flags (RWF_APPEND).
-func (fd *FileDescription) WriteAppend(c Caller, src []byte) (int, abi.Errno) {
-	return 0, unix.ENOSYS
+func (fd *FileDescription) Read(c Caller, dst []byte) (int, abi.Errno) {
+	if fd.Mode&FMODE_READ == 0 {
+		return 0, unix.EBADF
+	}
+	if !fd.Impl.Seekable() {
+		n, e := fd.Impl.Read(c, fd, dst, 0)
+		fd.moved(n, unix.IN_ACCESS)
+		return n, e
+	}
+	fd.offMu.Lock()
+	n, e := fd.Impl.Read(c, fd, dst, fd.off)
+	if n > 0 {
+		fd.off += int64(n)
+	}
+	fd.offMu.Unlock()
+	fd.moved(n, unix.IN_ACCESS)
+	return n, e
 }
 
 // Pread reads at off, without moving the offset.
 func (fd *FileDescription) Pread(c Caller, dst []byte, off int64) (int, abi.Errno) {
-	return 0, unix.ENOSYS
+	if off < 0 {
+		return 0, unix.EINVAL
+	}
+	if fd.Mode&FMODE_PATH != 0 {
+		return 0, unix.EBADF
+	}
+	if !fd.Impl.Seekable() {
+		return 0, unix.ESPIPE
+	}
+	if fd.Mode&FMODE_READ == 0 {
+		return 0, unix.EBADF
+	}
+	if off > math.MaxInt64-int64(len(dst)) {
+		return 0, unix.EINVAL
+	}
+	n, e := fd.Impl.Read(c, fd, dst, off)
+	fd.moved(n, unix.IN_ACCESS)
+	return n, e
 }
 
-// Pwrite writes at off; with O_APPEND at the end, as Linux does.
+// moved tells watchers that bytes moved.
+func (fd *FileDescription) moved(n int, event uint32) {
+	if n > 0 && watched.Load() != 0 {
+		fd.Path.Notify(event)
+	}
+}
+
+// Write writes at the offset, or at the end (O_APPEND), and moves it.
+func (fd *FileDescription) Write(c Caller, src []byte) (int, abi.Errno) {
+	return fd.write(c, src, fd.Flags()&unix.O_APPEND != 0)
+}
+
+// WriteAppend writes at the end, whatever the flags (RWF_APPEND).
+func (fd *FileDescription) WriteAppend(c Caller, src []byte) (int, abi.Errno) {
+	return fd.write(c, src, true)
+}
+
+func (fd *FileDescription) write(c Caller, src []byte, atEnd bool) (int, abi.Errno) {
+	if fd.Mode&FMODE_WRITE == 0 {
+		return 0, unix.EBADF
+	}
+	if !fd.Impl.Seekable() {
+		n, _, e := fd.Impl.Write(c, fd, src, 0)
+		fd.moved(n, unix.IN_MODIFY)
+		return n, e
+	}
+	if len(src) > 0 {
+		dropSetIDOnWrite(c, fd.Inode(), fd.Inode().Perm())
+	}
+	fd.offMu.Lock()
+	off := fd.off
+	if atEnd {
+		off = AtEnd
+	}
+	n, end, e := fd.Impl.Write(c, fd, src, off)
+	if n > 0 {
+		if atEnd {
+			fd.off = end
+		} else {
+			fd.off += int64(n)
+		}
+	}
+	fd.offMu.Unlock()
+	fd.moved(n, unix.IN_MODIFY)
+	return n, e
+}
+
+// Pwrite writes at off; with O_APPEND at the end, as Linux does. AtEnd as off
+// is RWF_APPEND with an offset.
 func (fd *FileDescription) Pwrite(c Caller, src []byte, off int64) (int, abi.Errno) {
-	return 0, unix.ENOSYS
+	if off < 0 && off != AtEnd {
+		return 0, unix.EINVAL
+	}
+	if fd.Mode&FMODE_PATH != 0 {
+		return 0, unix.EBADF
+	}
+	if !fd.Impl.Seekable() {
+		return 0, unix.ESPIPE
+	}
+	if fd.Mode&FMODE_WRITE == 0 {
+		return 0, unix.EBADF
+	}
+	if off > math.MaxInt64-int64(len(src)) {
+		return 0, unix.EINVAL
+	}
+	if fd.Flags()&unix.O_APPEND != 0 {
+		off = AtEnd
+	}
+	if len(src) > 0 {
+		dropSetIDOnWrite(c, fd.Inode(), fd.Inode().Perm())
+	}
+	n, _, e := fd.Impl.Write(c, fd, src, off)
+	fd.moved(n, unix.IN_MODIFY)
+	return n, e
+}
+
+// LimitWrite cuts a write of n bytes at off to RLIMIT_FSIZE, for regular files.
+// Past it: SIGXFSZ and EFBIG.
+func LimitWrite(c Caller, off int64, n int) (int, abi.Errno) {
+	limit := c.FSizeLimit()
+	if uint64(off)+uint64(n) <= limit || n == 0 {
+		return n, 0
+	}
+	if uint64(off) >= limit {
+		c.SignalXFSZ()
+		return 0, unix.EFBIG
+	}
+	return int(limit - uint64(off)), 0
 }
 
 // Seek is lseek(2).
 func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Errno) {
-	return 0, unix.ENOSYS
+	if fd.Mode&FMODE_PATH != 0 {
+		return 0, unix.EBADF
+	}
+	if whence < unix.SEEK_SET || whence > unix.SEEK_HOLE {
+		return 0, unix.EINVAL
+	}
+	if !fd.Impl.Seekable() {
+		return 0, unix.ESPIPE
+	}
+	fd.offMu.Lock()
+	defer fd.offMu.Unlock()
+	to := off
+	switch whence {
+	case unix.SEEK_SET:
+	case unix.SEEK_CUR:
+		if off > 0 && fd.off > math.MaxInt64-off {
+			return 0, unix.EOVERFLOW
+		}
+		to = fd.off + off
+	default:
+		var e abi.Errno
+		if to, e = fd.Impl.Seek(c, fd, off, whence); e != 0 {
+			return 0, e
+		}
+	}
+	if to < 0 {
+		return 0, unix.EINVAL
+	}
+	fd.off = to
+	return to, 0
 }
 
 // Offset gives the offset, for /proc/PID/fdinfo.
@@ -116,7 +294,31 @@ func (fd *FileDescription) Offset() int64 {
 
 // ReadDir emits entries from the offset on until emit gives false (that entry
 // is not consumed), and moves the offset behind the last consumed.
-func (fd *FileDescription) ReadDir(c Caller, emit func(Dirent) bool) abi.Errno { return unix.ENOSYS }
+func (fd *FileDescription) ReadDir(c Caller, emit func(Dirent) bool) abi.Errno {
+	if fd.Mode&FMODE_PATH != 0 {
+		return unix.EBADF
+	}
+	ino := fd.Inode()
+	if !isDir(ino) {
+		return unix.ENOTDIR
+	}
+	if fd.Path.Dentry.flags.Load()&dentryUnlinked != 0 {
+		return unix.ENOENT
+	}
+	fd.offMu.Lock()
+	off := fd.off
+	e := fd.Impl.ReadDir(c, fd, off, func(d Dirent) bool {
+		if !emit(d) {
+			return false
+		}
+		off = d.Next
+		return true
+	})
+	fd.off = off
+	fd.offMu.Unlock()
+	fd.moved(1, unix.IN_ACCESS)
+	return e
+}
 
 // Ready and Queue are the file's.
 func (fd *FileDescription) Ready() uint32        { return fd.Impl.Ready(fd) }
@@ -129,19 +331,111 @@ func (fd *FileDescription) Ioctl(c Caller, cmd uint32, arg uint64, mem UserMemor
 
 // Sync is fsync and fdatasync.
 func (fd *FileDescription) Sync(c Caller, dataOnly bool) abi.Errno {
+	if fd.Mode&FMODE_PATH != 0 {
+		return unix.EBADF
+	}
 	return fd.Impl.Sync(c, fd, dataOnly)
 }
 
-// Allocate is fallocate(2), arguments and limits checked.
+// Allocate is fallocate(2).
 func (fd *FileDescription) Allocate(c Caller, mode uint32, off, length int64) abi.Errno {
-	return unix.ENOSYS
+	if off < 0 || length <= 0 {
+		return unix.EINVAL
+	}
+	if fd.Mode&FMODE_PATH != 0 || fd.Mode&FMODE_WRITE == 0 {
+		return unix.EBADF
+	}
+	if e := allocateMode(mode); e != 0 {
+		return e
+	}
+	switch fd.Inode().Perm().Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFIFO:
+		return unix.ESPIPE
+	case unix.S_IFDIR:
+		return unix.EISDIR
+	default:
+		return unix.ENODEV
+	}
+	if off > math.MaxInt64-length {
+		return unix.EFBIG
+	}
+	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 && uint64(off+length) > c.FSizeLimit() {
+		c.SignalXFSZ()
+		return unix.EFBIG
+	}
+	dropSetIDOnWrite(c, fd.Inode(), fd.Inode().Perm())
+	e := fd.Impl.Allocate(c, fd, mode, off, length)
+	if e == 0 {
+		fd.moved(1, unix.IN_MODIFY)
+	}
+	return e
+}
+
+// allocateMode checks the combination of FALLOC_FL_* bits.
+func allocateMode(mode uint32) abi.Errno {
+	const (
+		keep     = unix.FALLOC_FL_KEEP_SIZE
+		punch    = unix.FALLOC_FL_PUNCH_HOLE
+		collapse = unix.FALLOC_FL_COLLAPSE_RANGE
+		zero     = unix.FALLOC_FL_ZERO_RANGE
+		insert   = unix.FALLOC_FL_INSERT_RANGE
+		unshare  = unix.FALLOC_FL_UNSHARE_RANGE
+	)
+	if mode&^uint32(keep|punch|collapse|zero|insert|unshare) != 0 {
+		return unix.EOPNOTSUPP
+	}
+	switch mode &^ uint32(keep) {
+	case 0, zero, unshare:
+		return 0
+	case punch:
+		if mode&keep == 0 {
+			return unix.EOPNOTSUPP
+		}
+		return 0
+	case collapse, insert:
+		if mode&keep != 0 {
+			return unix.EOPNOTSUPP
+		}
+		return 0
+	}
+	return unix.EOPNOTSUPP
 }
 
 // Map checks the description's mode and mount against mmap(2)'s arguments
 // (EACCES, EPERM) and asks the file. The mapping's host descriptor is valid
 // while the description is held.
 func (fd *FileDescription) Map(c Caller, off, length int64, prot uint32, shared bool) (Mapping, abi.Errno) {
-	return Mapping{}, unix.ENOSYS
+	if fd.Mode&FMODE_PATH != 0 {
+		return Mapping{}, unix.EBADF
+	}
+	if fd.Mode&FMODE_READ == 0 {
+		return Mapping{}, unix.EACCES
+	}
+	if shared && prot&unix.PROT_WRITE != 0 && fd.Mode&FMODE_WRITE == 0 {
+		return Mapping{}, unix.EACCES
+	}
+	if prot&unix.PROT_EXEC != 0 && fd.Path.Mount.Flags()&unix.MS_NOEXEC != 0 {
+		return Mapping{}, unix.EPERM
+	}
+	return fd.Impl.Map(c, fd, off, length, prot, shared)
 }
 
-func (fd *FileDescription) release() {}
+// WantAtime tells whether a read through fd should set the access time, by the
+// mount's and the description's flags (mount(2), relatime).
+func (fd *FileDescription) WantAtime(atime, mtime, ctime, now Time) bool {
+	if fd.flags.Load()&unix.O_NOATIME != 0 {
+		return false
+	}
+	flags := fd.Path.Mount.flags.Load()
+	if flags&(unix.MS_NOATIME|unix.MS_RDONLY) != 0 {
+		return false
+	}
+	if flags&unix.MS_NODIRATIME != 0 && isDir(fd.Inode()) {
+		return false
+	}
+	if flags&unix.MS_RELATIME == 0 {
+		return true
+	}
+	return atime <= mtime || atime <= ctime || now-atime >= 24*3600*1e9
+}

@@ -25,7 +25,7 @@ type FileDescription struct {
 	refs  atomic.Int64
 	flags atomic.Uint32 // status flags: O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME … and the access mode
 	Mode  uint32        // FMODE_*, constant
-	Path  Path          // constant; Dentry nil for files without a name (pipes, sockets have pseudo dentries)
+	Path  Path          // constant; files without a name have a pseudo dentry
 	Impl  File          // constant once open
 
 	// offMu guards off, and is held over reads and writes of seekable files.
@@ -35,7 +35,12 @@ type FileDescription struct {
 	async atomic.Pointer[AsyncOwner]
 
 	watchers releaseWatchers
-	ID    uint64 // unique; identifies the description to kcmp, flock and epoll
+	ID       uint64 // unique; identifies the description to kcmp, flock and epoll
+
+	writes bool        // counted as a writer of its inode and mount; constant
+	denies bool        // keeps writers out, until released; constant
+	quiet  bool        // failed to open: no events
+	locked atomic.Bool // may own OFD or flock locks
 }
 
 // AsyncOwner is F_SETOWN's and F_SETSIG's setting.

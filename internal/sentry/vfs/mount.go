@@ -18,23 +18,27 @@ const msNosymfollow = 0x100
 
 // Mount is one mount: a file system, or a part of it, at a place.
 type Mount struct {
-	ID     int             // mountinfo's first field
-	FS     *Filesystem     // constant
-	Root   *Dentry         // constant: where in FS it begins
-	Source string          // constant
-	ns     *MountNamespace // nil: internal, or detached
-	flags  atomic.Uint32   // MountFlags
-	refs   atomic.Int32    // pins of paths in it
-	writes atomic.Int32    // descriptions open for writing through it
+	ID     int           // mountinfo's first field
+	FS     *Filesystem   // constant
+	Root   *Dentry       // constant: where in FS it begins
+	Source string        // constant
+	flags  atomic.Uint32 // MountFlags
+	refs   atomic.Int32  // pins of paths in it
+	writes atomic.Int32  // descriptions open for writing through it
+	dying  atomic.Bool   // detached: the last pin ends it
 
-	// Under ns.mu; at is read without it.
-	at       atomic.Pointer[mountPoint]
+	// ns is nil for internal and for detached mounts, at for these and for
+	// the root. Written under MountNamespace.mu, read without it.
+	ns atomic.Pointer[MountNamespace]
+	at atomic.Pointer[mountPoint]
+
+	// Under MountNamespace.mu.
 	children []*Mount
-	prop     uint32 // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE
+	prop     uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE
 	peer     int    // peer group, if shared
 }
 
-// mountPoint is where a mount hangs; nil for the namespace's root.
+// mountPoint is where a mount hangs.
 type mountPoint struct {
 	parent *Mount
 	dentry *Dentry
@@ -44,12 +48,24 @@ type mountPoint struct {
 type MountNamespace struct {
 	mu    sync.Mutex
 	root  *Mount
-	order []*Mount
-	// table finds the mount on top of a dentry: copied on change.
+	order []*Mount // as they were mounted
+	// table finds the mount on top of a place; copied on change.
 	table atomic.Pointer[map[mountPoint]*Mount]
 	seq   atomic.Uint64
 	queue waiter.Queue
 }
+
+var (
+	lastMount   atomic.Int64
+	lastPeer    atomic.Int64
+	lastAnonDev atomic.Uint32
+	// moves counts renames and changes of mounts, for walks that must not
+	// meet one half-way.
+	moves atomic.Uint64
+)
+
+// NewAnonDev gives a device number of its own for a file system without one.
+func NewAnonDev() uint64 { return MakeDev(0, 20+lastAnonDev.Add(1)) }
 
 // Flags gives the mount's MS_* flags.
 func (m *Mount) Flags() uint64 { return uint64(m.flags.Load()) }
@@ -73,24 +89,61 @@ func (p Path) DecRef() {
 	if p.Dentry == nil {
 		return
 	}
-	p.Mount.refs.Add(-1)
 	p.Dentry.unpin()
+	if p.Mount.refs.Add(-1) == 0 && p.Mount.dying.Load() {
+		p.Mount.end()
+	}
 }
 
 // Inode gives the path's inode.
 func (p Path) Inode() Inode { return p.Dentry.inode }
 
-// MountInfo is a line of /proc/PID/mountinfo and of /proc/PID/mounts.
-type MountInfo struct {
-	ID, Parent int
-	Dev        uint64
-	Root       string // of the mount within its file system
-	Point      string // relative to the reader's root
-	Flags      uint64
-	Optional   string // "shared:1"
-	Type       string
-	Source     string
-	SuperOpts  string // "rw,size=64k"
+// Namespace gives the namespace of a path; nil for internal and detached mounts.
+func (p Path) Namespace() *MountNamespace { return p.Mount.ns.Load() }
+
+// end releases the file system of a dying mount without pins, once.
+func (m *Mount) end() {
+	if m.dying.CompareAndSwap(true, false) && m.FS.mounts.Add(-1) == 0 {
+		m.FS.Ops.Release()
+	}
+}
+
+// newMount makes a mount that hangs nowhere; root is pinned by it.
+func newMount(fs *Filesystem, root *Dentry, source string, flags uint64) *Mount {
+	m := &Mount{ID: int(lastMount.Add(1)), FS: fs, Root: root, Source: source, prop: unix.MS_PRIVATE}
+	m.flags.Store(uint32(flags & MountFlags))
+	root.refs.Add(1)
+	fs.mounts.Add(1)
+	return m
+}
+
+// NewMountNamespace makes one whose root is fs.
+func NewMountNamespace(fs *Filesystem, source string, flags uint64) *MountNamespace {
+	ns := &MountNamespace{}
+	ns.table.Store(&map[mountPoint]*Mount{})
+	ns.root = newMount(fs, fs.root, source, mountFlags(flags))
+	ns.root.ns.Store(ns)
+	ns.order = []*Mount{ns.root}
+	return ns
+}
+
+// NewInternalMount makes a mount that no path leads to (pipefs, memfd).
+func NewInternalMount(fs *Filesystem) *Mount { return newMount(fs, fs.root, "none", unix.MS_NOEXEC) }
+
+// mountFlags turns mount(2)'s flags into a mount's: relatime unless said.
+func mountFlags(flags uint64) uint64 {
+	f := flags & (MountFlags &^ (unix.MS_RELATIME | unix.MS_STRICTATIME))
+	if f&unix.MS_NOATIME == 0 && flags&unix.MS_STRICTATIME == 0 {
+		f |= unix.MS_RELATIME
+	}
+	return f
+}
+
+// Root gives the root of the first mount, borrowed.
+func (ns *MountNamespace) Root() Path {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return Path{ns.root, ns.root.Root}.descend()
 }
 
 // Queue is notified of Err|Pri when mounts change (poll of /proc/self/mounts).
@@ -99,57 +152,176 @@ func (ns *MountNamespace) Queue() *waiter.Queue { return &ns.queue }
 // Seq changes with every change of the mounts.
 func (ns *MountNamespace) Seq() uint64 { return ns.seq.Load() }
 
-// Root gives the root of the first mount, borrowed.
-func (ns *MountNamespace) Root() Path { return Path{ns.root, ns.root.Root} }
+// descend goes to the root of the topmost mount at p.
+func (p Path) descend() Path {
+	for p.Dentry.mounted.Load() != 0 {
+		ns := p.Mount.ns.Load()
+		if ns == nil {
+			return p
+		}
+		m := (*ns.table.Load())[mountPoint{p.Mount, p.Dentry}]
+		if m == nil {
+			return p
+		}
+		p = Path{m, m.Root}
+	}
+	return p
+}
 
-// Namespace gives the namespace of a path; nil for internal mounts.
-func (p Path) Namespace() *MountNamespace { return p.Mount.ns }
+// attach hangs m at p. ns.mu is held.
+func (ns *MountNamespace) attach(m *Mount, p Path) {
+	at := &mountPoint{p.Mount, p.Dentry}
+	p.Dentry.refs.Add(1)
+	p.Dentry.mounted.Add(1)
+	m.at.Store(at)
+	m.ns.Store(ns)
+	ns.edit(func(t map[mountPoint]*Mount) { t[*at] = m })
+	p.Mount.children = append(p.Mount.children, m)
+	ns.order = append(ns.order, m)
+}
 
-// GetMountInfo lists the mounts that are visible below root, in order.
-func (ns *MountNamespace) GetMountInfo(root Path) []MountInfo { return nil }
+// unhook takes m from where it hangs, without ending it. ns.mu is held.
+func (ns *MountNamespace) unhook(m *Mount) {
+	at := m.at.Load()
+	ns.edit(func(t map[mountPoint]*Mount) { delete(t, *at) })
+	at.parent.children = without(at.parent.children, m)
+	ns.order = without(ns.order, m)
+	m.at.Store(nil)
+	at.dentry.mounted.Add(-1)
+	at.dentry.unpin()
+}
 
-// NewMountNamespace makes one whose root is fs.
-func NewMountNamespace(fs *Filesystem, source string, flags uint64) *MountNamespace {
-	return &MountNamespace{}
+// detach ends m and all that hangs below it. ns.mu is held.
+func (ns *MountNamespace) detach(m *Mount) {
+	for len(m.children) > 0 {
+		ns.detach(m.children[len(m.children)-1])
+	}
+	ns.unhook(m)
+	m.ns.Store(nil)
+	m.Root.unpin()
+	m.dying.Store(true)
+	if m.refs.Load() == 0 {
+		m.end()
+	}
+}
+
+// edit publishes a changed copy of the table.
+func (ns *MountNamespace) edit(change func(map[mountPoint]*Mount)) {
+	old := *ns.table.Load()
+	t := make(map[mountPoint]*Mount, len(old)+1)
+	for k, v := range old {
+		t[k] = v
+	}
+	change(t)
+	ns.table.Store(&t)
+	moves.Add(1)
+}
+
+// changed tells those who poll. ns.mu is not held.
+func (ns *MountNamespace) changed() {
+	ns.seq.Add(1)
+	ns.queue.Notify(waiter.Err | waiter.Pri)
+}
+
+func without(list []*Mount, m *Mount) []*Mount {
+	out := make([]*Mount, 0, len(list))
+	for _, x := range list {
+		if x != m {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // MountAt mounts fs at target with per-mount flags, without a check of
-// permission: for boot.
+// permission: for boot, and for DoMount after its checks.
 func (ns *MountNamespace) MountAt(target Path, fs *Filesystem, source string, flags uint64) (*Mount, abi.Errno) {
-	return nil, unix.ENOSYS
+	m := newMount(fs, fs.root, source, mountFlags(flags))
+	if e := ns.graft(m, target); e != 0 {
+		m.Root.unpin()
+		fs.mounts.Add(-1)
+		return nil, e
+	}
+	return m, 0
 }
 
-// BindAt mounts what is at source at target too, for boot. recursive: with the
-// mounts below.
+// graft attaches m on top of target.
+func (ns *MountNamespace) graft(m *Mount, target Path) abi.Errno {
+	ns.mu.Lock()
+	target = target.descend()
+	if isDir(target.Inode()) != isDir(m.Root.inode) {
+		ns.mu.Unlock()
+		return unix.ENOTDIR
+	}
+	if target.Dentry.flags.Load()&dentryUnlinked != 0 {
+		ns.mu.Unlock()
+		return unix.ENOENT
+	}
+	if target.Mount.ns.Load() != ns {
+		ns.mu.Unlock()
+		return unix.EINVAL
+	}
+	ns.attach(m, target)
+	ns.mu.Unlock()
+	ns.changed()
+	return 0
+}
+
+// BindAt mounts what is at source at target too, without a check of
+// permission; recursive: with the mounts below. flags are added to those of
+// the source's mount.
 func (ns *MountNamespace) BindAt(source, target Path, flags uint64, recursive bool) (*Mount, abi.Errno) {
-	return nil, unix.ENOSYS
+	if source.Mount.prop&unix.MS_UNBINDABLE != 0 {
+		return nil, unix.EINVAL
+	}
+	m := copyMount(source.Mount, source.Dentry)
+	m.flags.Or(uint32(flags & MountFlags))
+	// The copies below are made before the graft: target may be below source.
+	type copied struct{ from, to *Mount }
+	var below []copied
+	if recursive {
+		ns.mu.Lock()
+		var walk func(from, to *Mount)
+		walk = func(from, to *Mount) {
+			for _, ch := range from.children {
+				if ch.prop&unix.MS_UNBINDABLE != 0 || !under(ch.at.Load().dentry, to.Root) {
+					continue
+				}
+				n := copyMount(ch, ch.Root)
+				n.at.Store(&mountPoint{to, ch.at.Load().dentry})
+				below = append(below, copied{ch, n})
+				walk(ch, n)
+			}
+		}
+		walk(source.Mount, m)
+		ns.mu.Unlock()
+	}
+	if e := ns.graft(m, target); e != 0 {
+		m.Root.unpin()
+		m.FS.mounts.Add(-1)
+		return nil, e
+	}
+	ns.mu.Lock()
+	for _, b := range below {
+		at := b.to.at.Load()
+		ns.attach(b.to, Path{at.parent, at.dentry})
+	}
+	ns.mu.Unlock()
+	return m, 0
 }
 
-// RegisterFilesystem makes a kind known to mount(2).
-func RegisterFilesystem(t *FSType) {}
-
-// FilesystemTypes lists the kinds, in order of registration.
-func FilesystemTypes() []*FSType { return nil }
-
-// DoMount is mount(2), permissions included.
-func DoMount(c Caller, fs *FSContext, source, target, fstype string, flags uint64, data string) abi.Errno {
-	return unix.ENOSYS
+func copyMount(from *Mount, root *Dentry) *Mount {
+	m := newMount(from.FS, root, from.Source, from.Flags())
+	m.prop, m.peer = from.prop, from.peer
+	return m
 }
 
-// DoUmount is umount2(2).
-func DoUmount(c Caller, fs *FSContext, target string, flags uint32) abi.Errno { return unix.ENOSYS }
-
-// PivotRoot is pivot_root(2). each calls its argument with every task's
-// context.
-func PivotRoot(c Caller, fs *FSContext, newRoot, putOld string, each func(func(*FSContext))) abi.Errno {
-	return unix.ENOSYS
-}
-
-// SetPropagation sets MS_SHARED, … of a mount, with MS_REC of those below.
-func (ns *MountNamespace) SetPropagation(p Path, flags uint64) abi.Errno { return unix.ENOSYS }
-
-// SetMountFlags is the remount of one mount (mount_setattr): it clears, then
-// sets per-mount flags, recursively if so asked.
-func (ns *MountNamespace) SetMountFlags(p Path, set, clear uint64, recursive bool) abi.Errno {
-	return unix.ENOSYS
+// under tells whether d is top or below it.
+func under(d, top *Dentry) bool {
+	for ; d != nil; d = d.Parent() {
+		if d == top {
+			return true
+		}
+	}
+	return false
 }

@@ -18,8 +18,8 @@ func NewPair(c vfs.Caller, flags uint32) (r, w *vfs.FileDescription) {
 	ino.Base().SetSpecial(p)
 	rf, _ := p.Open(vfs.FMODE_READ, flags, false)
 	wf, _ := p.Open(vfs.FMODE_WRITE, flags, false)
-	r = ino.Open(rf, unix.O_RDONLY|flags, vfs.FMODE_READ)
-	w = ino.Open(wf, unix.O_WRONLY|flags, vfs.FMODE_WRITE)
+	r = ino.Describe(rf, unix.O_RDONLY|flags, vfs.FMODE_READ)
+	w = ino.Describe(wf, unix.O_WRONLY|flags, vfs.FMODE_WRITE)
 	return r, w
 }
 
