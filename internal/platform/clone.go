@@ -1,0 +1,130 @@
+package platform
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Fork makes a copy of t's process. The child waits (WaitReady), and then for
+// its first reply, in the state that t's guest is in.
+func (t *Thread) Fork() (*Thread, error) {
+	area, err := newArea()
+	if err != nil {
+		return nil, err
+	}
+	child, err := area.newThread(nil)
+	if err != nil {
+		area.close()
+		return nil, err
+	}
+	fail := func(err error) (*Thread, error) {
+		area.free(child)
+		return nil, err
+	}
+	t.area.fdMu.Lock()
+	defer t.area.fdMu.Unlock()
+	if err := t.area.sendFDs(area.fd, area.theirs); err != nil {
+		return fail(unix.EAGAIN)
+	}
+	t.add(opRecvFD, 2)
+	t.add(opFork)
+	switch t.Do() {
+	case KindDone:
+	case KindOpFail:
+		return fail(t.Req.OpErrno)
+	default:
+		return fail(unix.ESRCH)
+	}
+	area.handedOver()
+	proc := t.proc.p.register(int(t.Req.Result))
+	if proc == nil {
+		return fail(unix.EAGAIN)
+	}
+	child.adopt(proc)
+	return child, nil
+}
+
+func (t *Thread) adopt(p *Process) {
+	t.proc = p
+	if t.index == 0 {
+		t.leader = p.pid
+	}
+	p.add(t)
+}
+
+// WaitReady waits until a forked process stands ready for its first reply.
+func (t *Thread) WaitReady() bool { return t.wait() == KindReady }
+
+// CloneState is what a new thread starts with.
+type CloneState struct {
+	SP     uint64 // 0: the caller's
+	SetTLS bool
+	TLS    uint64
+	Vfork  bool // a process of its own in the same address space
+}
+
+// Clone makes a new host thread, or for Vfork a host process, in t's address
+// space. It waits for its first reply in the state that t's guest is in, which
+// must have come through SIGSYS.
+func (t *Thread) Clone(st CloneState) (*Thread, error) {
+	child, err := t.area.newThread(nil)
+	if err != nil {
+		return nil, err
+	}
+	kind, tls := uint64(0), uint64(0)
+	if st.Vfork {
+		kind = 1
+	}
+	if st.SetTLS {
+		tls = 1
+	}
+	t.add(opClone, kind, uint64(child.index), st.SP, st.TLS, tls)
+	switch t.Do() {
+	case KindDone:
+	case KindOpFail:
+		t.area.free(child)
+		return nil, t.Req.OpErrno
+	default:
+		t.area.free(child)
+		return nil, unix.ESRCH
+	}
+	proc := t.proc
+	if st.Vfork {
+		if proc = t.proc.p.register(int(t.Req.Result)); proc == nil {
+			t.area.free(child)
+			return nil, unix.EAGAIN
+		}
+		child.leader = int(t.Req.Result)
+	}
+	child.adopt(proc)
+	return child, nil
+}
+
+// Start is the first reply's last operation in a fresh process: go to ip with
+// stack pointer sp.
+func (t *Thread) Start(ip, sp uint64) { t.add(opStart, ip, sp) }
+
+// SetFS sets the thread's FS base.
+func (t *Thread) SetFS(base uint64) { t.add(opSetFS, base) }
+
+// Exit ends the host thread, after its robust futexes were marked (head, tid)
+// and its clear_child_tid was cleared. The thread is gone when the slot says
+// so; its process stays.
+func (t *Thread) Exit(robustHead uint64, tid uint32, clearTID uint64) {
+	if robustHead != 0 {
+		t.add(opRobust, robustHead, uint64(tid))
+	}
+	t.add(opExit, clearTID)
+	t.post(replyFinal)
+	t.leaving = true
+	t.proc.remove(t)
+}
+
+// gone tells whether a thread that left by Exit has left its stack.
+func (t *Thread) gone() bool {
+	return atomic.LoadUint32(&t.slot.hostTID) == 0 || t.proc.Dead()
+}
+
+// Robust marks the robust futexes at head, when the whole process ends.
+func (t *Thread) Robust(head uint64, tid uint32) { t.add(opRobust, head, uint64(tid)) }

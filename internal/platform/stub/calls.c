@@ -1,0 +1,179 @@
+/* calls.c: calls answered here, and what is sent along with the others. */
+#include "stub.h"
+
+static s64 native_futex(struct thread *t, u64 *a)
+{
+	u32 cmd = a[1] & 127;
+	(void)cmd;
+	if (a[0] >= STUB_BASE)
+		return -14;
+	return guest_futex(a[0], a[1], a[2], a[3], a[4], a[5], t);
+}
+
+/* local_call answers nr here if it can: 1 and the result, or 0. fast: not in a
+ * signal handler, so that the vdso may be called. */
+int local_call(struct thread *t, u64 nr, u64 *a, s64 *result, int fast)
+{
+	struct slot *s = t->slot;
+	u32 valid = ONCE(s->answers);
+	(void)fast;
+	switch (nr) {
+	case 39:
+		*result = ONCE(s->pid);
+		return valid & 1;
+	case 186:
+		*result = ONCE(s->tid);
+		return valid & 1;
+	case 110:
+		*result = ONCE(s->ppid);
+		return valid & 1;
+	case 102:
+		*result = ONCE(s->uid);
+		return valid & 1;
+	case 104:
+		*result = ONCE(s->gid);
+		return valid & 1;
+	case 107:
+		*result = ONCE(s->euid);
+		return valid & 1;
+	case 108:
+		*result = ONCE(s->egid);
+		return valid & 1;
+	case NR_sched_yield:
+		if (!(valid & 1))
+			return 0;
+		*result = SYS1(NR_sched_yield, 0);
+		return 1;
+	case NR_futex: {
+		u32 cmd = a[1] & 127;
+		/* WAIT WAKE REQUEUE CMP_REQUEUE WAKE_OP WAIT_BITSET WAKE_BITSET */
+		if (!(valid & 1) || cmd > 10 || !(0x63bu >> cmd & 1) || (a[1] & ~0x1fful))
+			return 0;
+		*result = native_futex(t, a);
+		if (*result == -4)
+			return 0; /* the Sentry knows whether a signal is due */
+		return 1;
+	}
+	}
+	return 0;
+}
+
+static u32 take(struct slot *s, u32 at, u64 addr, u64 len)
+{
+	u32 i = s->nin;
+	if (i >= MAX_IN || !addr || addr >= STUB_BASE || len > IN_MAX - at || addr + len > STUB_BASE)
+		return at;
+	if (len && stub_copy((u8 *)s + SLOT_DATA + at, (void *)addr, len))
+		return at;
+	s->in[i].addr = addr;
+	s->in[i].off = at;
+	s->in[i].len = len;
+	s->nin = i + 1;
+	return at + (len + 15 & ~15u);
+}
+
+static u32 take_string(struct slot *s, u32 at, u64 addr)
+{
+	u32 i = s->nin;
+	u64 max = 4096;
+	if (i >= MAX_IN || !addr || addr >= STUB_BASE || IN_MAX - at < max)
+		return at;
+	if (max > STUB_BASE - addr)
+		max = STUB_BASE - addr;
+	s64 n = stub_string((u8 *)s + SLOT_DATA + at, (void *)addr, max);
+	if (n < 0)
+		return at;
+	s->in[i].addr = addr;
+	s->in[i].off = at;
+	s->in[i].len = n;
+	s->nin = i + 1;
+	return at + (n + 15 & ~15u);
+}
+
+#define WRITE_MAX 16384ul
+
+/* precopy sends along the small inputs of frequent calls: a cache of the
+ * guest's memory for the Sentry, which asks for what is not there. */
+void precopy(struct slot *s, u64 nr, u64 *a)
+{
+	u32 at = 0;
+	s->nin = 0;
+	switch (nr) {
+	case 1: case 18: /* write pwrite64 */
+	case 44: /* sendto */
+		if (a[2] <= WRITE_MAX)
+			at = take(s, at, a[1], a[2]);
+		if (nr == 44 && a[5] <= 128)
+			take(s, at, a[4], a[5]);
+		return;
+	case 2: case 4: case 6: case 21: case 76: case 80: case 83: case 84: case 85: case 87: case 89: case 90: case 92: case 94:
+	case 133: case 137: case 161: case 191: case 192: case 132: case 235:
+		take_string(s, at, a[0]);
+		return;
+	case 82: case 86: case 88: /* rename link symlink */
+		at = take_string(s, at, a[0]);
+		take_string(s, at, a[1]);
+		return;
+	case 257: case 258: case 259: case 260: case 261: case 262: case 263: case 267: case 268: case 269: case 280: case 332: case 439: case 437: case 254:
+		at = take_string(s, at, a[1]);
+		if (nr == 437 && a[3] <= 64)
+			take(s, at, a[2], a[3]);
+		return;
+	case 266: /* symlinkat */
+		at = take_string(s, at, a[0]);
+		take_string(s, at, a[2]);
+		return;
+	case 264: case 265: case 316: /* renameat linkat renameat2 */
+		at = take_string(s, at, a[1]);
+		take_string(s, at, a[3]);
+		return;
+	case 7: /* poll */
+		if (a[1] <= 64)
+			take(s, at, a[0], a[1] * 8);
+		return;
+	case 271: /* ppoll */
+		if (a[1] <= 64)
+			at = take(s, at, a[0], a[1] * 8);
+		at = take(s, at, a[2], 16);
+		take(s, at, a[3], 8);
+		return;
+	case 23: case 270: /* select pselect6 */
+		if (a[0] <= 1024) {
+			u64 n = (a[0] + 63) / 64 * 8;
+			at = take(s, at, a[1], n);
+			at = take(s, at, a[2], n);
+			at = take(s, at, a[3], n);
+		}
+		take(s, at, a[4], 16);
+		return;
+	case 13: /* rt_sigaction */
+		take(s, at, a[1], 32);
+		return;
+	case 14: /* rt_sigprocmask */
+		take(s, at, a[1], 8);
+		return;
+	case 19: case 20: case 295: case 296: /* readv writev preadv pwritev */
+		if (a[2] <= 64)
+			take(s, at, a[1], a[2] * 16);
+		return;
+	case 35:
+		take(s, at, a[0], 16);
+		return;
+	case 230:
+		take(s, at, a[2], 16);
+		return;
+	case 42: case 49: /* connect bind */
+		if (a[2] <= 128)
+			take(s, at, a[1], a[2]);
+		return;
+	case 46: case 47: /* sendmsg recvmsg */
+		take(s, at, a[1], 56);
+		return;
+	case 233: /* epoll_ctl */
+		take(s, at, a[3], 12);
+		return;
+	case 302: /* prlimit64 */
+		take(s, at, a[2], 16);
+		return;
+	}
+}

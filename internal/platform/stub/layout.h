@@ -1,0 +1,148 @@
+/* layout.h: what the stub and the Sentry share. internal/platform/layout.go
+ * has the same numbers; a test compares them with the table in stub.c.
+ *
+ * Address map of a guest process above the guest's own part:
+ *
+ *   STUB_BASE   text and constants of the stub (r-x); system calls made with
+ *               their instruction pointer in here pass the filter
+ *   VDSO_BASE   the host's vvar and vdso, moved here before the filter
+ *   PRIV_BASE   one private area per thread: struct thread, then its stack
+ *   SLOT_BASE   one slot per thread, shared with the Sentry (a memfd)
+ */
+#ifndef LAYOUT_H
+#define LAYOUT_H
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef int s32;
+typedef unsigned long u64;
+typedef long s64;
+
+#define STUB_BASE 0x7ff000000000ul
+#define STUB_TEXT_SIZE 0x10000ul
+#define VDSO_BASE 0x7ff000100000ul
+#define PRIV_BASE 0x7ff010000000ul
+#define PRIV_SIZE 0x10000ul
+#define SLOT_BASE 0x7ff100000000ul
+#define SLOT_SIZE 0x20000ul
+#define MAX_SLOTS 4096ul
+#define SLOT_DATA 0x1000ul
+#define IN_MAX 0x8000ul /* the guest's bytes; the Sentry's follow */
+
+/* Whose turn a slot is. Both sides sleep on this word: the guest with futex
+ * bitset 1, the Sentry with bitset 2. */
+#define TURN_GUEST 0
+#define TURN_REQUEST 1
+#define TURN_REPLY 2
+#define TURN_KICK 3
+
+/* Kinds of requests. */
+#define K_SYSCALL 1   /* through SIGSYS: a frame is there */
+#define K_FAST 2      /* through a patched site: no frame */
+#define K_FAULT 3     /* SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP of the guest */
+#define K_INTERRUPT 4 /* the Sentry's kick came while guest code ran */
+#define K_DONE 5      /* the reply's operations were carried out */
+#define K_OPFAIL 6    /* operation failed_op failed with op_errno; the rest was not done */
+#define K_READY 7     /* a new process or thread waits for its first reply */
+
+/* Flags of a reply. */
+#define R_FINAL 1 /* go back to the guest with rax; else post K_DONE and wait */
+#define R_TRAP 2  /* K_FAST: get a frame first, then post K_INTERRUPT */
+#define R_KEEPRAX 4 /* leave the frame's rax alone (start, deliver, sigreturn) */
+#define R_RETRY 8 /* a native futex call was interrupted for nothing: again */
+
+#define OP_COPYOUT 1
+#define OP_MMAP 2
+#define OP_MUNMAP 3
+#define OP_MPROTECT 4
+#define OP_MREMAP 5
+#define OP_MADVISE 6
+#define OP_RECVFD 7
+#define OP_CLOSEFD 8
+#define OP_FORK 9
+#define OP_CLONE 10
+#define OP_START 11
+#define OP_DELIVER 12
+#define OP_RESTART 13
+#define OP_PATCH 14
+#define OP_EXIT 15
+#define OP_SECCOMP 16
+#define OP_SETFS 17
+#define OP_ROBUST 18
+
+struct op {
+	u32 code, flags;
+	u64 a[7];
+};
+
+#define MAX_OPS 54
+
+struct in {
+	u64 addr;
+	u32 off, len; /* off from the slot's data */
+};
+
+#define MAX_IN 4
+
+struct slot {
+	u32 turn;
+	u32 pad0[15];
+	u32 sentry_sleeps; /* Sentry: sleeps on turn */
+	u32 pad1[15];
+	u32 guest_sleeps; /* stub: sleeps on turn */
+	u32 done_seq;     /* the last reply whose operations are done */
+	u32 host_tid;     /* by the kernel: CLONE_CHILD_SETTID and CLEARTID */
+	u32 pad2[13];
+	/* 0xc0: set by the Sentry, read by the stub */
+	u64 spin_tsc; /* how long to spin for a reply */
+	u32 yields;   /* how often to yield before sleeping */
+	u32 answers;  /* the ids below are valid */
+	u32 pid, tid, ppid, uid, euid, gid, egid;
+	u32 pad3[5];
+	/* 0x100: the request */
+	u32 kind, nr;
+	u64 arg[6];
+	u64 ip, sp;
+	u32 sig;
+	s32 code;
+	u64 addr, trapno, err;
+	u64 result;
+	u32 failed_op;
+	s32 op_errno;
+	u64 tsc;
+	u32 nin, pad4;
+	struct in in[MAX_IN];
+	u64 pad5[7];
+	/* 0x200: the reply */
+	u32 seq, nops;
+	u64 rax;
+	u32 rflags;
+	u32 pad6[11];
+	/* 0x240 */
+	struct op op[MAX_OPS];
+};
+
+/* One per thread, at the start of its private area; GS points here. */
+struct thread {
+	u64 self;
+	u64 stack_top;
+	u64 saved_rsp;
+	u64 saved_rip;
+	u32 kicked;
+	u32 intr; /* a native call of the guest's was cut short by a kick */
+	struct slot *slot;
+	s32 sock; /* descriptors for mappings come here */
+	s32 fd[2];
+	u32 tls_set;
+	u64 tls;
+	u64 rip_start, rsp_start;
+};
+#define T_SELF 0
+#define T_STACK_TOP 8
+#define T_SAVED_RSP 16
+#define T_SAVED_RIP 24
+#define T_KICKED 32
+
+#define SIG_KICK 35 /* a real-time signal of the host's, never the guest's */
+
+#endif

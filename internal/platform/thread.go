@@ -1,0 +1,219 @@
+package platform
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Request is what a guest thread's stub reported, copied once. Nothing in it
+// can be trusted; it is merely stable.
+type Request struct {
+	Kind     Kind
+	Nr       uint32
+	Args     [6]uint64
+	IP, SP   uint64
+	Sig      uint32 // KindFault: the host's signal
+	Code     int32  // its si_code; for rt_sigreturn an errno or 0
+	Addr     uint64 // its si_addr
+	Trapno   uint64
+	Err      uint64 // its error code; 1 for a call through int 0x80
+	Result   uint64
+	FailedOp uint32
+	OpErrno  unix.Errno
+	nin      uint32
+	in       [maxIn]inSegment
+}
+
+// Thread is a host thread that runs guest code, and its slot.
+type Thread struct {
+	proc  *Process
+	area  *Area
+	index int
+	mem   []byte // the slot: control page, then data
+	slot  *slot
+	data  []byte
+
+	Req   Request
+	nops  int
+	outAt uint32 // where the next bytes for the guest go in data
+	seq   uint32
+
+	failed Kind // of an early Do in add; 0 if all went well
+
+	leader  int  // host pid, if the thread leads a process but is not in slot 0
+	leaving bool // by Exit
+	freed   bool // guarded by Area.mu
+
+	dead   atomic.Bool
+	acked  atomic.Bool // the goroutine saw that it is dead
+	policy policy
+}
+
+// Process gives the host process.
+func (t *Thread) Process() *Process { return t.proc }
+
+// HostTID is the host's thread id, as the kernel wrote it into the slot; the
+// guest may have changed it.
+func (t *Thread) HostTID() int {
+	if t.leader != 0 {
+		return t.leader
+	}
+	return int(atomic.LoadUint32(&t.slot.hostTID))
+}
+
+// add appends an operation to the reply. When there is no more room it has the
+// ones before carried out; failed keeps what went wrong there.
+func (t *Thread) add(code uint32, a ...uint64) {
+	if t.nops >= maxOps {
+		if k := t.Do(); k != KindDone && t.failed == 0 {
+			t.failed = k
+		}
+	}
+	o := &t.slot.op[t.nops]
+	o.code, o.flags = code, 0
+	copy(o.a[:], a)
+	t.nops++
+}
+
+// put copies b into the slot's data and gives its offset.
+func (t *Thread) put(b []byte) (uint32, error) {
+	off := t.outAt
+	if int(off)+len(b) > len(t.data) {
+		return 0, unix.ENOSPC
+	}
+	copy(t.data[off:], b)
+	t.outAt = (off + uint32(len(b)) + 15) &^ 15
+	return off, nil
+}
+
+// Resume ends the call: the operations are carried out, rax is set, and the
+// guest runs on. It gives the next event.
+func (t *Thread) Resume(rax uint64, flags uint32) Kind {
+	t.slot.rax = rax
+	t.post(flags | replyFinal)
+	return t.wait()
+}
+
+// Do has the operations carried out while the call goes on. It gives KindDone,
+// or what went wrong.
+func (t *Thread) Do() Kind {
+	t.post(0)
+	return t.wait()
+}
+
+// post hands the turn to the guest.
+func (t *Thread) post(flags uint32) {
+	s := t.slot
+	t.seq++
+	s.seq = t.seq
+	s.nops = uint32(t.nops)
+	s.rflags = flags
+	t.nops = 0
+	t.outAt = inMax
+	atomic.StoreUint32(&s.turn, turnReply)
+	if atomic.LoadUint32(&s.guestSleeps) != 0 {
+		futexWake(&s.turn, bitsetGuest)
+	}
+}
+
+// wait gives the next event, its request copied into Req.
+func (t *Thread) wait() Kind {
+	if !t.policy.wait(t) {
+		t.Req.Kind = KindDied
+		t.acked.Store(true)
+		return KindDied
+	}
+	atomic.StoreUint32(&t.slot.turn, turnGuest)
+	s, r := t.slot, &t.Req
+	r.Kind = Kind(s.kind)
+	switch r.Kind {
+	case KindSyscall, KindFast:
+		r.Nr, r.Args = s.nr, s.arg
+		r.nin, r.in = s.nin, s.in
+		r.Code, r.Err = s.code, s.err
+	case KindFault:
+		r.Sig, r.Code, r.Addr, r.Trapno, r.Err = s.sig, s.code, s.addr, s.trapno, s.err
+		r.nin = 0
+	case KindOpFail:
+		r.FailedOp, r.OpErrno = s.failedOp, unix.Errno(s.opErrno)
+		r.Result = s.result
+		return r.Kind
+	case KindDone:
+		r.Result = s.result
+		return r.Kind
+	case KindInterrupt, KindReady:
+		r.nin = 0
+	default:
+		// No such event: the guest scribbled over its slot.
+		t.proc.Kill()
+		return t.wait()
+	}
+	r.IP, r.SP = s.ip, s.sp
+	if r.nin > maxIn {
+		r.nin = 0
+	}
+	return r.Kind
+}
+
+// Kick makes the guest's thread stop soon: guest code gives KindInterrupt, a
+// native wait is cut short.
+func (t *Thread) Kick() {
+	if tid := t.HostTID(); tid > 1 && !t.dead.Load() {
+		unix.Tgkill(t.proc.pid, tid, unix.Signal(sigKick))
+	}
+}
+
+// markDead makes wait give KindDied, now and from now on.
+func (t *Thread) markDead() {
+	t.dead.Store(true)
+	t.area.mu.Lock()
+	defer t.area.mu.Unlock()
+	if t.area.slots[t.index] != t {
+		t.acked.Store(true)
+		return
+	}
+	atomic.StoreUint32(&t.slot.turn, turnKick)
+	futexWake(&t.slot.turn, bitsetSentry)
+}
+
+// nag repeats markDead until the Sentry's goroutine has seen it: another
+// process that shares the slots could have undone the first.
+func (t *Thread) nag() {
+	for !t.acked.Load() {
+		time.Sleep(10 * time.Millisecond)
+		t.area.mu.Lock()
+		if t.area.slots[t.index] == t {
+			atomic.StoreUint32(&t.slot.turn, turnKick)
+			futexWake(&t.slot.turn, bitsetSentry)
+		} else {
+			t.acked.Store(true)
+		}
+		t.area.mu.Unlock()
+	}
+}
+
+// Free gives the slot back. The host thread must be gone, or on its way out
+// with its process.
+func (t *Thread) Free() {
+	t.proc.remove(t)
+	t.area.free(t)
+}
+
+// Ids are what the stub answers by itself.
+type Ids struct{ PID, TID, PPID, UID, EUID, GID, EGID uint32 }
+
+// SetIds updates them; Valid false: the stub asks for each.
+func (t *Thread) SetIds(i Ids, valid bool) {
+	s := t.slot
+	s.pid, s.tid, s.ppid, s.uid, s.euid, s.gid, s.egid = i.PID, i.TID, i.PPID, i.UID, i.EUID, i.GID, i.EGID
+	if valid {
+		atomic.StoreUint32(&s.answers, answersValid)
+	} else {
+		atomic.StoreUint32(&s.answers, 0)
+	}
+}
+
+// SetPPID updates the parent alone; any goroutine may.
+func (t *Thread) SetPPID(ppid uint32) { atomic.StoreUint32(&t.slot.ppid, ppid) }

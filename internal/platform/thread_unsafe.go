@@ -1,0 +1,49 @@
+package platform
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// bind sets the typed views of the slot's memory.
+func (t *Thread) bind() {
+	t.slot = (*slot)(unsafe.Pointer(&t.mem[0]))
+	t.data = t.mem[slotData:]
+}
+
+// futexWait sleeps while *word is val, until a wake for bitset.
+func futexWait(word *uint32, val uint32, bitset uint32) {
+	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 9, uintptr(val), 0, 0, uintptr(bitset))
+}
+
+func futexWake(word *uint32, bitset uint32) {
+	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 10, 1, 0, 0, uintptr(bitset))
+}
+
+// inData tells whether b lies in the slot's output area, and where.
+func (t *Thread) inData(b []byte) (uint32, bool) {
+	if len(b) == 0 {
+		return 0, false
+	}
+	base := uintptr(unsafe.Pointer(&t.data[0]))
+	at := uintptr(unsafe.Pointer(&b[0]))
+	if at < base || at+uintptr(len(b)) > base+uintptr(len(t.data)) {
+		return 0, false
+	}
+	return uint32(at - base), true
+}
+
+func readVM(pid int, addr uint64, dst []byte) (int, unix.Errno) {
+	l := unix.Iovec{Base: &dst[0], Len: uint64(len(dst))}
+	r := unix.RemoteIovec{Base: uintptr(addr), Len: len(dst)}
+	n, _, e := unix.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(pid), uintptr(unsafe.Pointer(&l)), 1, uintptr(unsafe.Pointer(&r)), 1, 0)
+	return int(n), e
+}
+
+func writeVM(pid int, addr uint64, src []byte) (int, unix.Errno) {
+	l := unix.Iovec{Base: &src[0], Len: uint64(len(src))}
+	r := unix.RemoteIovec{Base: uintptr(addr), Len: len(src)}
+	n, _, e := unix.RawSyscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(pid), uintptr(unsafe.Pointer(&l)), 1, uintptr(unsafe.Pointer(&r)), 1, 0)
+	return int(n), e
+}
