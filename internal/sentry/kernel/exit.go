@@ -78,8 +78,11 @@ func (t *Task) ExitNotify(status uint32) {
 	}
 	if last {
 		k.groupZombie(tg)
-	} else if ex := tg.sig.execWaiter(); ex != nil {
-		ex.park.wake()
+	} else {
+		tg.exitQ.Notify(waiter.In) // pidfds of threads
+		if ex := tg.sig.execWaiter(); ex != nil {
+			ex.park.wake()
+		}
 	}
 	k.checkDone()
 }

@@ -1,5 +1,7 @@
 package kernel
 
+import "bulkhead.dev/bulkhead/internal/sentry/job"
+
 // ProcessGroup and Session are job control's units (setpgid(2), setsid(2),
 // credentials(7)). Their fields are guarded by Kernel.mu.
 type ProcessGroup struct {
@@ -14,20 +16,8 @@ type Session struct {
 	id     int32
 	leader *ThreadGroup // nil once it has exited
 	groups int
-	tty    TTY   // nil: none
-	oldFG  int32 // the foreground group when the terminal was lost (tty_old_pgrp)
-}
-
-// TTY is a controlling terminal as the kernel sees it; fs/tty implements it.
-// The kernel calls it without its locks held.
-type TTY interface {
-	// ForegroundGroup gives the terminal's foreground process group, 0 for none.
-	ForegroundGroup() int32
-	// SessionEnded tells the terminal that the session, whose leader has
-	// exited or given it up (TIOCNOTTY), has it no longer.
-	SessionEnded(sid int32, leaderExited bool)
-	// DeviceNumber is what /proc/PID/stat shows as tty_nr.
-	DeviceNumber() uint32
+	tty    job.Terminal // nil: none
+	oldFG  int32        // the foreground group when the terminal was lost (tty_old_pgrp)
 }
 
 func (g *ProcessGroup) add(tg *ThreadGroup) {

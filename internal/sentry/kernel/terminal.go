@@ -1,13 +1,15 @@
 package kernel
 
-import (
-	"golang.org/x/sys/unix"
+import "bulkhead.dev/bulkhead/internal/sentry/job"
 
-	"bulkhead.dev/bulkhead/internal/abi"
+// A Task is the job.Process that terminals ask, a Kernel their job.Table.
+var (
+	_ job.Process = (*Task)(nil)
+	_ job.Table   = (*Kernel)(nil)
 )
 
 // ControllingTTY gives the terminal of the process's session, nil for none.
-func (tg *ThreadGroup) ControllingTTY() TTY {
+func (tg *ThreadGroup) ControllingTTY() job.Terminal {
 	tg.k.mu.RLock()
 	defer tg.k.mu.RUnlock()
 	if tg.pgrp == nil {
@@ -16,139 +18,128 @@ func (tg *ThreadGroup) ControllingTTY() TTY {
 	return tg.pgrp.session.tty
 }
 
-// IsSessionLeader tells whether the process leads its session.
-func (tg *ThreadGroup) IsSessionLeader() bool {
-	tg.k.mu.RLock()
-	defer tg.k.mu.RUnlock()
+// JobTable, SessionID, ProcessGroupID and the rest are job.Process's.
+func (t *Task) JobTable() job.Table               { return t.k }
+func (t *Task) SessionID() int32                  { return t.tg.SID() }
+func (t *Task) ProcessGroupID() int32             { return t.tg.PGID() }
+func (t *Task) ControllingTerminal() job.Terminal { return t.tg.ControllingTTY() }
+
+// SessionLeader tells whether the process leads its session.
+func (t *Task) SessionLeader() bool {
+	t.k.mu.RLock()
+	defer t.k.mu.RUnlock()
+	return t.tg.leadsSession()
+}
+
+func (tg *ThreadGroup) leadsSession() bool {
 	return tg.pgrp != nil && tg.pgrp.session.leader == tg
 }
 
-// SetControllingTTY makes tty the terminal of the session that the process
-// leads (TIOCSCTTY). EPERM: it leads none, or the session has another one. The
-// terminal itself keeps the session's id, and answers for who else has it.
-func (tg *ThreadGroup) SetControllingTTY(tty TTY) abi.Errno {
-	tg.k.mu.Lock()
-	defer tg.k.mu.Unlock()
-	if tg.pgrp == nil || tg.pgrp.session.leader != tg {
-		return unix.EPERM
-	}
-	s := tg.pgrp.session
-	if s.tty != nil && s.tty != tty {
-		return unix.EPERM
-	}
-	s.tty = tty
-	return 0
-}
-
-// DropSessionTTY takes the terminal from the session sid: another session has
-// stolen it, or it has hung up. fg is the foreground group that it had.
-func (k *Kernel) DropSessionTTY(sid int32, tty TTY, fg int32) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	p := k.pids[sid]
-	if p == nil || p.session == nil || p.session.tty != tty {
+// SetControllingTerminal gives the session its terminal, or none.
+func (t *Task) SetControllingTerminal(tty job.Terminal) {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	if t.tg.pgrp == nil {
 		return
 	}
-	p.session.tty, p.session.oldFG = nil, fg
-}
-
-// SessionLeader finds the leader of session sid; nil when it has exited.
-func (k *Kernel) SessionLeader(sid int32) *ThreadGroup {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	if p := k.pids[sid]; p != nil && p.session != nil {
-		return p.session.leader
-	}
-	return nil
+	t.tg.pgrp.session.tty = tty
 }
 
 // GroupSession gives the session of process group pgid, 0 if there is no such
 // group.
-func (k *Kernel) GroupSession(pgid int32) int32 {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	if p := k.pids[pgid]; p != nil && p.pgrp != nil {
+func (t *Task) GroupSession(pgid int32) int32 {
+	t.k.mu.RLock()
+	defer t.k.mu.RUnlock()
+	if p := t.k.pids[pgid]; p != nil && p.pgrp != nil {
 		return p.pgrp.session.id
 	}
 	return 0
 }
 
-// SignalGroup sends a signal of the kernel's own to every member of process
-// group pgid, and tells whether there was one.
-func (k *Kernel) SignalGroup(pgid, sig int32) bool {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	p := k.pids[pgid]
-	if p == nil || p.pgrp == nil {
-		return false
-	}
-	info := KernelInfo(sig, SI_KERNEL, 0, 0)
-	for m := p.pgrp.head; m != nil; m = m.pgNext {
-		m.send(&info, nil, false, nil)
-	}
-	return true
-}
+// GroupOrphaned tells whether the process's own group is orphaned.
+func (t *Task) GroupOrphaned() bool { return t.inOrphanedGroup() }
 
-// JobSignal decides what a background process's access to its terminal does
-// (SIGTTIN for reading, SIGTTOU for writing and settings): 0 to go on anyway
-// (SIGTTOU ignored or blocked), EIO, or ERESTARTSYS after the group was sent
-// sig.
-func (t *Task) JobSignal(sig int32) abi.Errno {
-	if t.ignoresOrBlocks(sig) {
-		if sig == SIGTTIN {
-			return unix.EIO
-		}
-		return 0
-	}
-	if t.inOrphanedGroup() {
-		return unix.EIO
-	}
-	t.k.SignalGroup(t.tg.PGID(), sig)
-	return abi.ERESTARTSYS
-}
-
-func (t *Task) ignoresOrBlocks(sig int32) bool {
+// SignalDeaf tells whether the thread blocks sig or its process ignores it.
+func (t *Task) SignalDeaf(sig int) bool {
 	t.tg.sig.mu.Lock()
 	defer t.tg.sig.mu.Unlock()
-	return t.sig.blocked.Has(sig) || t.tg.sig.handlers.handler(sig) == SIG_IGN
+	return t.sig.blocked.Has(int32(sig)) || t.tg.sig.handlers.handler(int32(sig)) == SIG_IGN
+}
+
+// SignalGroup is job.Table's: a signal of the kernel's own to every member of
+// process group pgid, if it is in session sid.
+func (k *Kernel) SignalGroup(sid, pgid int32, sig int) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if p := k.pids[pgid]; p != nil && p.pgrp != nil && p.pgrp.session.id == sid {
+		p.pgrp.signal(int32(sig))
+	}
+}
+
+// signal sends a signal of the kernel's own to every member. The caller holds
+// Kernel.mu.
+func (g *ProcessGroup) signal(sig int32) {
+	info := KernelInfo(sig, SI_KERNEL, 0, 0)
+	for m := g.head; m != nil; m = m.pgNext {
+		m.send(&info, nil, false, nil)
+	}
+}
+
+// HangUp is job.Table's: the terminal has hung up, and is taken from the
+// session; its leader gets SIGHUP and SIGCONT.
+func (k *Kernel) HangUp(sid, fg int32, tty job.Terminal) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.sessionWith(sid, tty)
+	if s == nil {
+		return
+	}
+	s.tty, s.oldFG = nil, fg
+	if s.leader == nil {
+		return
+	}
+	for _, sig := range []int32{SIGHUP, SIGCONT} {
+		info := KernelInfo(sig, SI_KERNEL, 0, 0)
+		s.leader.send(&info, nil, false, nil)
+	}
+}
+
+// TakeTerminal is job.Table's: another session has stolen the terminal.
+func (k *Kernel) TakeTerminal(sid int32, tty job.Terminal) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.sessionWith(sid, tty); s != nil {
+		s.tty = nil
+	}
+}
+
+func (k *Kernel) sessionWith(sid int32, tty job.Terminal) *Session {
+	if p := k.pids[sid]; p != nil && p.session != nil && p.session.tty == tty {
+		return p.session
+	}
+	return nil
 }
 
 // leaveTerminal gives up the controlling terminal when t is the last thread of
-// a session's leader: the foreground group gets SIGHUP.
+// a session's leader. The terminal tells its foreground group; where it hung up
+// before, the group that was in the foreground then is told here.
 func (t *Task) leaveTerminal() {
 	k, tg := t.k, t.tg
-	k.mu.RLock()
-	last := tg.alive() == 1
-	k.mu.RUnlock()
-	if last {
-		tg.disassociate(true)
-	}
-}
-
-// DropControllingTTY is TIOCNOTTY by a session's leader.
-func (tg *ThreadGroup) DropControllingTTY() { tg.disassociate(false) }
-
-func (tg *ThreadGroup) disassociate(exiting bool) {
-	k := tg.k
 	k.mu.Lock()
-	if tg.pgrp == nil || tg.pgrp.session.leader != tg {
+	if tg.alive() != 1 || !tg.leadsSession() {
 		k.mu.Unlock()
 		return
 	}
 	s := tg.pgrp.session
-	tty, oldFG := s.tty, s.oldFG
-	s.tty, s.oldFG = nil, 0
+	tty := s.tty
+	s.tty = nil
+	if p := k.pids[s.oldFG]; tty == nil && p != nil && p.pgrp != nil && p.pgrp.session == s {
+		p.pgrp.signal(SIGHUP)
+		p.pgrp.signal(SIGCONT)
+	}
+	s.oldFG = 0
 	k.mu.Unlock()
-	if tty == nil {
-		if exiting && oldFG != 0 {
-			k.SignalGroup(oldFG, SIGHUP)
-			k.SignalGroup(oldFG, SIGCONT)
-		}
-		return
+	if tty != nil {
+		tty.SessionEnded(s.id, true)
 	}
-	if fg := tty.ForegroundGroup(); fg != 0 {
-		k.SignalGroup(fg, SIGHUP)
-		k.SignalGroup(fg, SIGCONT)
-	}
-	tty.SessionEnded(s.id, exiting)
 }
