@@ -34,7 +34,7 @@ import _ "gvisor.dev/gvisor/runsc"
 GO
 say "building runsc $version (one to three minutes)"
 go mod tidy >build.log 2>&1 || { tail -5 build.log >&2; die "runsc's module could not be resolved (no network?)"; }
-CGO_ENABLED=0 go build -o "$bin.new" gvisor.dev/gvisor/runsc >build.log 2>&1 || { tail -5 build.log >&2; die "runsc did not build"; }
+CGO_ENABLED=0 go build -ldflags "-X gvisor.dev/gvisor/runsc/version.version=$version" -o "$bin.new" gvisor.dev/gvisor/runsc >build.log 2>&1 || { tail -5 build.log >&2; die "runsc did not build"; }
 mv "$bin.new" "$bin"
 printf '%s' "$version" >"$stamp"
 echo "$bin"

@@ -74,18 +74,18 @@ func (c *Container) spec() *specs.Spec {
 }
 
 func (c *Container) mounts() []specs.Mount {
-	tmpfs := func(dst string, more ...string) specs.Mount {
-		return specs.Mount{Destination: dst, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"nosuid", "nodev"}, more...)}
+	tmpfs := func(dst string, options ...string) specs.Mount {
+		return specs.Mount{Destination: dst, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"nosuid"}, options...)}
 	}
 	m := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc"},
 		tmpfs("/dev", "mode=755", "size=65536k"),
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-		tmpfs("/dev/shm", "noexec", "mode=1777", "size=65536k"),
+		tmpfs("/dev/shm", "nodev", "noexec", "mode=1777", "size=65536k"),
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-		tmpfs("/tmp", "mode=1777"),
-		tmpfs("/mnt", "mode=755", "size=1024k"), // the mount points below may not exist in RootFS
+		tmpfs("/tmp", "nodev", "mode=1777"),
+		tmpfs("/mnt", "nodev", "mode=755", "size=1024k"), // the mount points below may not exist in RootFS
 		{Destination: BenchDir, Type: "bind", Source: c.Bench, Options: []string{"rbind", "ro"}},
 	}
 	if c.Work != "" {

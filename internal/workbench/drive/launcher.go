@@ -82,7 +82,7 @@ func (l *Launcher) start(cmd *exec.Cmd) error {
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
 	cmd.WaitDelay = waitDelay
 	done := make(chan error)
-	l.jobs <- func() { done <- cmd.Start() }
+	l.jobs <- func() { done <- startOwn(cmd) }
 	return <-done
 }
 
@@ -105,7 +105,7 @@ func (l *Launcher) run(ctx context.Context, argv []string, env []string) (Outcom
 	begin := time.Now()
 	err := l.start(cmd)
 	if err == nil {
-		err = cmd.Wait()
+		err = waitOwn(cmd)
 	}
 	out := Outcome{Wall: time.Since(begin), Stdout: stdout.String(), Stderr: stderr.String()}
 	if cmd.ProcessState != nil {

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -34,9 +35,11 @@ type Driver interface {
 // ErrNoSteps is why a client's runtime has no cell for a lifecycle.
 var ErrNoSteps = errors.New("a client has one command for the whole life: its steps cannot be timed apart")
 
-// Phases are the times of a container's steps.
+// Phases are the times of a container's steps. First counts from the call of
+// start to the container's first output; Total leaves out the container's end,
+// which each runtime tells in its own time.
 type Phases struct {
-	Create, Start, First, End, Delete, Total time.Duration
+	Create, Start, First, Delete, Total time.Duration
 }
 
 // Held is a container that stays until Release.
@@ -58,9 +61,15 @@ func (h *Held) WaitOutput(ctx context.Context) (string, error) {
 		h.out.first <- t
 		return h.out.String(), nil
 	case <-h.out.ended:
-		return h.out.String(), fmt.Errorf("%s ended without output: %s", h.ID, Complaint(h.err.String()))
 	case <-ctx.Done():
 		return "", ctx.Err()
+	}
+	select { // both may have happened
+	case t := <-h.out.first:
+		h.out.first <- t
+		return h.out.String(), nil
+	default:
+		return "", fmt.Errorf("%s ended without output: %s", h.ID, Complaint(h.err.String()))
 	}
 }
 
@@ -119,7 +128,10 @@ func (o *OCI) Life(ctx context.Context, c *Container) (Phases, Outcome, error) {
 		begin := time.Now()
 		p.Start, err = o.verb(ctx, "start", c.ID)
 		if err == nil {
-			err = h.follow(ctx, begin, &p)
+			p.First, err = h.firstAfter(ctx, begin)
+		}
+		if err == nil {
+			err = o.waitEnd(ctx, h)
 		}
 	}
 	out := Outcome{Stdout: h.out.String(), Stderr: h.err.String()}
@@ -127,24 +139,43 @@ func (o *OCI) Life(ctx context.Context, c *Container) (Phases, Outcome, error) {
 		return p, out, err
 	}
 	p.Delete, err = o.deleteStopped(ctx, c.ID)
-	p.Total = p.Create + max(p.Start, p.First+p.End) + p.Delete
+	p.Total = p.Create + max(p.Start, p.First) + p.Delete
 	return p, out, err
 }
 
-// follow waits for the container's first output and for its end.
-func (h *Held) follow(ctx context.Context, begin time.Time, p *Phases) error {
+// firstAfter waits for the container's first output.
+func (h *Held) firstAfter(ctx context.Context, begin time.Time) (time.Duration, error) {
 	if _, err := h.WaitOutput(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	first := <-h.out.first
 	h.out.first <- first
-	p.First = first.Sub(begin)
-	select {
-	case <-h.out.ended:
-		p.End = time.Since(first)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	return first.Sub(begin), nil
+}
+
+// patience is how long the end of a container's output is waited for before
+// the runtime is asked: a sandbox may hold the pipe until it is deleted.
+const patience = 100 * time.Millisecond
+
+// waitEnd waits until the container is stopped.
+func (o *OCI) waitEnd(ctx context.Context, h *Held) error {
+	for {
+		select {
+		case <-h.out.ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(patience):
+		}
+		reapOrphans()
+		out, err := o.launcher.run(ctx, o.command("state", h.ID), nil)
+		if err != nil {
+			return err
+		}
+		var state struct{ Status string }
+		if json.Unmarshal([]byte(out.Stdout), &state) == nil && state.Status == "stopped" {
+			return nil
+		}
 	}
 }
 
@@ -152,6 +183,7 @@ func (h *Held) follow(ctx context.Context, begin time.Time, p *Phases) error {
 // to be seen as stopped; the time is that of the call that succeeded.
 func (o *OCI) deleteStopped(ctx context.Context, id string) (time.Duration, error) {
 	for {
+		reapOrphans()
 		took, err := o.verb(ctx, "delete", id)
 		if err == nil || ctx.Err() != nil {
 			return took, err
@@ -183,7 +215,7 @@ func (o *OCI) create(ctx context.Context, c *Container) (*Held, time.Duration, e
 	begin := time.Now()
 	err = o.launcher.start(cmd)
 	if err == nil {
-		err = cmd.Wait()
+		err = waitOwn(cmd)
 	}
 	took := time.Since(begin)
 	h.out.handedOver()

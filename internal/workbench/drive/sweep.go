@@ -85,14 +85,12 @@ func Sweep() (killed int, err error) {
 	self := os.Getpid()
 	seen := map[int]bool{}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		live, zombies := descendants(self)
+		live, _ := descendants(self)
 		for _, pid := range live {
 			seen[pid] = true
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
-		for _, pid := range zombies {
-			syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // not ours to wait for: ECHILD
-		}
+		reapOrphans()
 		if len(live) == 0 {
 			return len(seen), nil
 		}

@@ -79,7 +79,7 @@ func (m *model) answer(q question) paragraph {
 	p.add("No difference from %s beyond the noise: %s.", m.baselineTitle(), join(same), len(same) > 0)
 	p.add("Dearer than %s: %s.", m.baselineTitle(), join(dearer), len(dearer) > 0)
 	p.add("Cheaper than %s: %s.", m.baselineTitle(), join(cheaper), len(cheaper) > 0)
-	p.add("%sMeasured once only, so without an interval: %s.", "", join(unsure), len(unsure) > 0)
+	p.add("%sMeasured too few times for a verdict: %s.", "", join(unsure), len(unsure) > 0)
 	return p
 }
 

@@ -16,7 +16,7 @@ type Kind string
 
 const (
 	Command   Kind = "command"   // run a command to its end
-	Lifecycle Kind = "lifecycle" // create, start, first output, end, delete, each timed
+	Lifecycle Kind = "lifecycle" // create, start, first output, delete, each timed
 	Exec      Kind = "exec"      // a command in a container that already runs
 	Idle      Kind = "idle"      // containers that sleep: memory and processes
 	Rate      Kind = "rate"      // as many whole runs as fit into a time
@@ -27,7 +27,7 @@ const (
 // the command's own output gives others, by match.
 var sources = map[Kind][]string{
 	Command:   {"wall"},
-	Lifecycle: {"create", "start", "first", "end", "delete", "total"},
+	Lifecycle: {"create", "start", "first", "delete", "total"},
 	Exec:      {"wall"},
 	Idle:      {"memory", "processes", "wall"},
 	Rate:      {"rate"},

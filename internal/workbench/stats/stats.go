@@ -85,16 +85,20 @@ func Cost(value, baseline []results.Sample, better string) Summary {
 type Verdict int
 
 const (
-	Unknown Verdict = iota // fewer than two pairs
+	Unknown Verdict = iota // too few pairs to tell
 	Noise                  // the interval holds 1: no difference was shown
 	Cheaper
 	Dearer
 )
 
+// MinPairs is how many pairs a verdict takes: the range of five holds the median
+// with a confidence of 94 %.
+const MinPairs = 5
+
 // Judge reads the verdict off the interval of a paired ratio.
 func Judge(s Summary) Verdict {
 	switch {
-	case s.N < 2:
+	case s.N < MinPairs:
 		return Unknown
 	case s.Lo > 1:
 		return Dearer

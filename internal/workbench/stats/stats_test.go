@@ -74,7 +74,7 @@ func TestJudge(t *testing.T) {
 		s    Summary
 		want Verdict
 	}{
-		{Summary{N: 1, Lo: 2, Hi: 2}, Unknown},
+		{Summary{N: 4, Lo: 2, Hi: 2}, Unknown},
 		{Summary{N: 6, Lo: 0.9, Hi: 1.1}, Noise},
 		{Summary{N: 6, Lo: 1.01, Hi: 1.1}, Dearer},
 		{Summary{N: 6, Lo: 0.5, Hi: 0.99}, Cheaper},
