@@ -16,7 +16,16 @@ func (t *Task) SetCreds(n *auth.Creds) {
 		u.tasks.Add(1)
 		t.user.Swap(u).tasks.Add(-1)
 	}
-	t.creds.Store(n)
+	for {
+		cur := t.Creds()
+		if cur.NoNewPrivs && !n.NoNewPrivs { // seccomp's TSYNC came between
+			n = n.Clone()
+			n.NoNewPrivs = true
+		}
+		if t.creds.CompareAndSwap(cur, n) {
+			return
+		}
+	}
 }
 
 // ExecCreds publishes the credentials that auth.ExecCreds has found, behind
