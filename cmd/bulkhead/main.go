@@ -72,7 +72,7 @@ func run(argv []string, stdin, stdout, stderr *os.File) int {
 
 func internalCommand(name string) bool {
 	switch name {
-	case "sentry", "gofer", "exec-proxy":
+	case "sentry", "gofer", "exec-proxy", "bench":
 		return commands[name] != nil
 	}
 	return false
