@@ -1,6 +1,7 @@
 package tty
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ import (
 // and the foreground group. It is guarded by its terminal's lock; session and
 // group are read without it, too.
 type Control struct {
-	self    job.Terminal // constant
+	self    job.Terminal // constant once in use
 	table   job.Table    // nil until there is a session
 	session atomic.Int32
 	group   atomic.Int32
@@ -183,4 +184,80 @@ func (k *Control) disassociate(c vfs.Caller) abi.Errno {
 		p.SetControllingTerminal(nil)
 	}
 	return 0
+}
+
+// Init ties the control to its terminal.
+func (k *Control) Init(self job.Terminal) { k.self = self }
+
+// CheckRead, CheckWrite: what a background process meets that reads, or that
+// writes while tostop is set or changes settings. 0 to go on.
+func (k *Control) CheckRead(c vfs.Caller) abi.Errno  { return k.checkChange(c, int(unix.SIGTTIN)) }
+func (k *Control) CheckWrite(c vfs.Caller) abi.Errno { return k.checkChange(c, int(unix.SIGTTOU)) }
+
+// Free ends the tie to session sid.
+func (k *Control) Free(sid int32) { k.sessionEnded(sid) }
+
+// Signal sends sig to the foreground group. The caller holds no lock.
+func (k *Control) Signal(mu sync.Locker, sig int) {
+	var later []signal
+	mu.Lock()
+	k.signal(&later, sig)
+	mu.Unlock()
+	sendAll(later)
+}
+
+func sendAll(later []signal) {
+	for i := range later {
+		later[i].send()
+	}
+}
+
+// Adopt makes the terminal the caller's session's, as open without O_NOCTTY
+// does. The caller holds the terminal's lock.
+func (k *Control) Adopt(c vfs.Caller) { k.adopt(c) }
+
+// Ioctl has the requests of job control (ioctl_tty(2)); mu is the terminal's
+// lock. readable is whether the description may read; master, whether it is
+// the other end, which needs no tie to the session.
+func (k *Control) Ioctl(c vfs.Caller, mu sync.Locker, readable, master bool, cmd uint32, arg uint64, mem vfs.UserMemory) (uint64, abi.Errno) {
+	p := process(c)
+	switch cmd {
+	case unix.TIOCNOTTY:
+		if master {
+			return 0, unix.ENOTTY
+		}
+		return 0, k.disassociate(c)
+	case unix.TIOCSCTTY:
+		var later []signal
+		mu.Lock()
+		e := k.setControlling(c, readable, arg, &later)
+		mu.Unlock()
+		sendAll(later)
+		return 0, e
+	case unix.TIOCGPGRP:
+		if !master && !k.controls(p) {
+			return 0, unix.ENOTTY
+		}
+		return 0, put32(mem, arg, uint32(k.ForegroundGroup()))
+	case unix.TIOCSPGRP:
+		if e := k.CheckWrite(c); e == unix.EIO {
+			return 0, unix.ENOTTY
+		} else if e != 0 {
+			return 0, e
+		}
+		pg, e := get32(mem, arg)
+		if e != 0 {
+			return 0, e
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return 0, k.setForeground(c, int32(pg))
+	case tiocgsid:
+		sid := k.session.Load()
+		if (!master && !k.controls(p)) || sid == 0 {
+			return 0, unix.ENOTTY
+		}
+		return 0, put32(mem, arg, uint32(sid))
+	}
+	return 0, abi.ENOIOCTLCMD
 }

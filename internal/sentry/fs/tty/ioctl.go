@@ -49,7 +49,7 @@ func (f *File) Ioctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg uint
 		}
 		return 0, unix.EIO
 	}
-	r, e := t.jobIoctl(c, fd, cmd, arg, mem)
+	r, e := t.real().control.Ioctl(c, &t.pair.mu, fd.Mode&vfs.FMODE_READ != 0, t.master, cmd, arg, mem)
 	if e == abi.ENOIOCTLCMD {
 		r, e = t.ptyIoctl(c, fd, cmd, arg, mem)
 	}
@@ -64,48 +64,6 @@ func (f *File) Ioctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg uint
 
 // real is the end whose settings and job control count: the slave.
 func (t *TTY) real() *TTY { return &t.pair.slave }
-
-// jobIoctl has the requests of job control.
-func (t *TTY) jobIoctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg uint64, mem vfs.UserMemory) (uint64, abi.Errno) {
-	k := &t.real().control
-	p := process(c)
-	switch cmd {
-	case unix.TIOCNOTTY:
-		if t.master {
-			return 0, unix.ENOTTY
-		}
-		return 0, k.disassociate(c)
-	case unix.TIOCSCTTY:
-		t.pair.mu.Lock()
-		defer t.pair.unlock()
-		return 0, k.setControlling(c, fd.Mode&vfs.FMODE_READ != 0, arg, &t.pair.later)
-	case unix.TIOCGPGRP:
-		if !t.master && !k.controls(p) {
-			return 0, unix.ENOTTY
-		}
-		return 0, put32(mem, arg, uint32(k.ForegroundGroup()))
-	case unix.TIOCSPGRP:
-		if e := k.checkChange(c, int(unix.SIGTTOU)); e == unix.EIO {
-			return 0, unix.ENOTTY
-		} else if e != 0 {
-			return 0, e
-		}
-		pg, e := get32(mem, arg)
-		if e != 0 {
-			return 0, e
-		}
-		t.pair.mu.Lock()
-		defer t.pair.unlock()
-		return 0, k.setForeground(c, int32(pg))
-	case tiocgsid:
-		sid := k.session.Load()
-		if (!t.master && !k.controls(p)) || sid == 0 {
-			return 0, unix.ENOTTY
-		}
-		return 0, put32(mem, arg, uint32(sid))
-	}
-	return 0, abi.ENOIOCTLCMD
-}
 
 // ptyIoctl has the requests of pseudoterminals (pty(7)), most for the master.
 func (t *TTY) ptyIoctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg uint64, mem vfs.UserMemory) (uint64, abi.Errno) {

@@ -91,14 +91,19 @@ func (p *Pair) Index() uint32 { return p.index }
 // Slave gives the slave end, for boot to make it a session's terminal.
 func (p *Pair) Slave() *TTY { return &p.slave }
 
+// Unlock lets the slave be opened (unlockpt(3)).
+func (p *Pair) Unlock() {
+	p.mu.Lock()
+	p.locked = false
+	p.unlock()
+}
+
 // unlock releases mu and sends the signals that were noted under it.
 func (p *Pair) unlock() {
 	later := p.later
 	p.later = nil
 	p.mu.Unlock()
-	for _, s := range later {
-		s.send()
-	}
+	sendAll(later)
 }
 
 // DeviceNumber is the slave's st_rdev: job.Terminal.
@@ -196,6 +201,15 @@ func (t *TTY) SignalForeground(sig int) {
 	t.pair.mu.Lock()
 	t.signalForeground(sig)
 	t.pair.unlock()
+}
+
+// OpenAgain opens the terminal as /dev/tty does.
+func (t *TTY) OpenAgain(c vfs.Caller, flags uint32) (vfs.File, abi.Errno) {
+	f, e := t.pair.OpenSlave(c, flags|unix.O_NOCTTY)
+	if e != 0 {
+		return nil, e
+	}
+	return f, 0
 }
 
 // ForegroundGroup is job.Terminal's.
