@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"bulkhead.dev/bulkhead/internal/abi"
-	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,7 +57,7 @@ type Common struct {
 	flags    atomic.Uint32
 	sndBuf   atomic.Int64
 	rcvBuf   atomic.Int64
-	rcvTimeo atomic.Int64 // ns; 0: none, -1: do not wait
+	rcvTimeo atomic.Int64 // ns; 0: none
 	sndTimeo atomic.Int64
 	rcvLowat atomic.Int32
 	priority atomic.Int32
@@ -126,20 +125,10 @@ func (o *Common) MovePeekOff(n int, peek bool) {
 	}
 }
 
-// RcvDeadline and SndDeadline turn the timeouts into a time of
-// CLOCK_MONOTONIC, 0 for none; wait is false if the call must not wait.
-func (o *Common) RcvDeadline() (deadline int64, wait bool) { return deadline1(o.rcvTimeo.Load()) }
-func (o *Common) SndDeadline() (deadline int64, wait bool) { return deadline1(o.sndTimeo.Load()) }
-
-func deadline1(timeo int64) (int64, bool) {
-	switch timeo {
-	case 0:
-		return 0, true
-	case -1:
-		return 0, false
-	}
-	return ktime.Mono() + timeo, true
-}
+// RecvTimeout and SendTimeout give SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds,
+// 0 for none.
+func (o *Common) RecvTimeout() int64 { return o.rcvTimeo.Load() }
+func (o *Common) SendTimeout() int64 { return o.sndTimeo.Load() }
 
 // Inherit copies to a socket that accept made what the listener had set.
 func (o *Common) Inherit(from *Common) {

@@ -192,7 +192,7 @@ func setTimeo(p interface{ Store(int64) }, val []byte) abi.Errno {
 	case usec < 0 || usec >= 1e6:
 		return unix.EDOM
 	case sec < 0:
-		p.Store(-1)
+		p.Store(1) // past at once
 	case sec >= math.MaxInt64/1_000_000_000-1:
 		p.Store(0)
 	default:

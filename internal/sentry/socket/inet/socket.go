@@ -173,10 +173,10 @@ func (s *Socket) Read(c vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64)
 	return s.RecvMsg(c, &m, 0)
 }
 
-// Write is a sendmsg without flags or control data.
+// Write is a sendmsg without control data. Whoever calls it sends SIGPIPE.
 func (s *Socket) Write(c vfs.Caller, _ *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
 	m := socket.Msg{Data: src}
-	n, e := s.SendMsg(c, &m, 0)
+	n, e := s.SendMsg(c, &m, unix.MSG_NOSIGNAL)
 	return n, 0, e
 }
 

@@ -127,10 +127,10 @@ func (s *Socket) Read(c vfs.Caller, fd *vfs.FileDescription, dst []byte, _ int64
 	return n, e
 }
 
-// Write is a sendmsg without flags or control data.
+// Write is a sendmsg without control data. Whoever calls it sends SIGPIPE.
 func (s *Socket) Write(c vfs.Caller, fd *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
 	m := socket.Msg{Data: src}
-	n, e := s.send(c, &m, 0)
+	n, e := s.send(c, &m, unix.MSG_NOSIGNAL)
 	return n, 0, e
 }
 
