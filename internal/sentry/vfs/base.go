@@ -18,8 +18,10 @@ type InodeBase struct {
 	// writers counts descriptions open for writing, or, negative, those who
 	// deny it (running programs): ETXTBSY.
 	writers atomic.Int32
-	marks   atomic.Pointer[markList]
-	locks   atomic.Pointer[lockList]
+	// linkable: without a link, yet one may be made (O_TMPFILE).
+	linkable atomic.Bool
+	marks    atomic.Pointer[markList]
+	locks    atomic.Pointer[lockList]
 
 	mu      sync.Mutex
 	special any // fifo: its pipe; socket: what is bound to it

@@ -233,6 +233,11 @@ func LinkPath(c Caller, old Path, at At, path string) (Path, abi.Errno) {
 			if isDir(ino) {
 				return nil, unix.EPERM
 			}
+			if a, e := ino.Attr(); e != 0 {
+				return nil, e
+			} else if a.Nlink == 0 && !ino.Base().linkable.Load() {
+				return nil, unix.ENOENT
+			}
 			return ino, in.Link(c, name, ino)
 		})
 		if e == 0 {

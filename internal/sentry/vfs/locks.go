@@ -32,7 +32,7 @@ type lockList struct {
 	fs    *Filesystem
 	recs  []FileLock
 	flock []flockEntry
-	freed bool         // a lock has gone: waiters are to try again
+	freed bool // a lock has gone: waiters are to try again
 	queue waiter.Queue
 }
 

@@ -145,9 +145,11 @@ func openInode(c Caller, p Path, flags uint32, created bool) (*FileDescription, 
 		}
 		p.Mount.writes.Add(1)
 	}
-	fd := NewDescription(p, FileDefaults{}, flags&^openDropped|O_LARGEFILE, AccessMode(flags))
+	// Terminals look at O_NOCTTY; it goes once the file is open.
+	fd := NewDescription(p, FileDefaults{}, flags&^(openDropped&^unix.O_NOCTTY)|O_LARGEFILE, AccessMode(flags))
 	fd.writes = writes
 	impl, e := openImpl(c, fd, ino, kind)
+	fd.flags.Store(fd.Flags() &^ unix.O_NOCTTY)
 	if e == 0 {
 		fd.Impl = impl
 		if flags&unix.O_TRUNC != 0 && !created && kind == unix.S_IFREG {
@@ -350,6 +352,7 @@ func openTmpfile(c Caller, at At, path string, look Lookup, flags, mode uint32) 
 	if e != 0 {
 		return nil, e
 	}
+	ino.Base().linkable.Store(flags&unix.O_EXCL == 0)
 	name := "#0"
 	if a, e := ino.Attr(); e == 0 {
 		name = "#" + strconv.FormatUint(a.Ino, 10)
