@@ -1,6 +1,10 @@
 package platform
 
-import "golang.org/x/sys/unix"
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
 
 // ReadMemory copies guest memory of p's address space into dst. It gives how
 // much could be read and EFAULT if that is less.
@@ -152,3 +156,8 @@ func (t *Thread) Madvise(addr, length uint64, advice uint32) {
 // Seq names the reply that is being built; Done tells whether the stub says
 // that it has carried out reply seq. Only the guest itself is harmed by a lie.
 func (t *Thread) Seq() uint32 { return t.seq + 1 }
+
+// Landed tells whether the stub has carried out reply seq, or never will.
+func (t *Thread) Landed(seq uint32) bool {
+	return t.dead.Load() || int32(atomic.LoadUint32(&t.slot.doneSeq)-seq) >= 0
+}

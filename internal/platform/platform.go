@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:generate stub/build.sh stub.elf
+//go:generate stub/build.sh ../stub.elf
 
 // stubELF is the stub's program, built from stub/ by build.sh; a test builds it
 // again and compares.

@@ -9,10 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var shared *Platform
+var (
+	shared      *Platform
+	stubTrouble string
+)
 
 func TestMain(m *testing.M) {
 	runtime.LockOSThread()
+	stubTrouble = checkStub()
 	var err error
 	if shared, err = New(); err != nil {
 		println("platform:", err.Error())

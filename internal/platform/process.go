@@ -69,3 +69,10 @@ func (p *Process) died() {
 		}
 	}
 }
+
+// Idle tells whether no thread of the process is left to the Sentry.
+func (p *Process) Idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.threads) == 0
+}

@@ -30,5 +30,8 @@ func (t *Thread) Deliver(d *Delivery) {
 	t.add(opDeliver, d.Handler, d.Restorer, d.StackTop, uint64(d.Signo), uint64(off))
 }
 
-// Restart has the guest make its call nr again.
-func (t *Thread) Restart(nr uint32) { t.add(opRestart, uint64(nr)) }
+// SetRax sets the guest's result before frames are built.
+func (t *Thread) SetRax(v uint64) { t.add(opRestart, v, 0) }
+
+// Restart has the guest make its call again, as nr.
+func (t *Thread) Restart(nr uint32) { t.add(opRestart, uint64(nr), 2) }

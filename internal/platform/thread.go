@@ -214,6 +214,3 @@ func (t *Thread) SetIds(i Ids, valid bool) {
 		atomic.StoreUint32(&s.answers, 0)
 	}
 }
-
-// SetPPID updates the parent alone; any goroutine may.
-func (t *Thread) SetPPID(ppid uint32) { atomic.StoreUint32(&t.slot.ppid, ppid) }

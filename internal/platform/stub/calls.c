@@ -26,7 +26,7 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result, int fast)
 		return valid & 1;
 	case 110:
 		*result = ONCE(s->ppid);
-		return valid & 1;
+		return valid >> 1 & 1;
 	case 102:
 		*result = ONCE(s->uid);
 		return valid & 1;

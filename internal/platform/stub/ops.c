@@ -204,8 +204,8 @@ s64 run_op(struct thread *t, struct ucontext *uc, struct op *op)
 		return uc ? deliver(t, uc, op) : -22;
 	case OP_RESTART:
 		if (uc) {
-			uc->r.rip -= 2;
 			uc->r.rax = a[0];
+			uc->r.rip -= a[1];
 		}
 		return 0;
 	case OP_PATCH:

@@ -1,0 +1,194 @@
+package mm
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
+)
+
+// Madvise is madvise(2).
+func (m *MemoryManager) Madvise(th *platform.Thread, addr, length uint64, advice int32) abi.Errno {
+	if addr&pageMask != 0 || !knownAdvice(advice) {
+		return unix.EINVAL
+	}
+	n := roundUp(length)
+	if n == 0 && length != 0 || addr+n < addr {
+		return unix.EINVAL
+	}
+	if n == 0 {
+		return 0
+	}
+	if addr+n > platform.TaskSize {
+		return unix.ENOMEM
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	hole := !m.covered(addr, addr+n)
+	m.settle(th, addr, addr+n)
+	switch advice {
+	case unix.MADV_DONTFORK, unix.MADV_DOFORK:
+		m.update(addr, addr+n, func(v *VMA) { v.DontFork = advice == unix.MADV_DONTFORK })
+	case unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK:
+		if advice == unix.MADV_WIPEONFORK && m.any(addr, addr+n, func(v *VMA) bool { return v.File != nil || v.Shared }) {
+			return unix.EINVAL
+		}
+		m.update(addr, addr+n, func(v *VMA) { v.WipeOnFork = advice == unix.MADV_WIPEONFORK })
+	case unix.MADV_FREE:
+		if m.any(addr, addr+n, func(v *VMA) bool { return v.File != nil || v.Shared }) {
+			return unix.EINVAL
+		}
+	case unix.MADV_REMOVE:
+		if m.any(addr, addr+n, func(v *VMA) bool { return !v.Shared || v.Prot&unix.PROT_WRITE == 0 }) {
+			return unix.EACCES
+		}
+	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTDUMP, unix.MADV_DODUMP:
+		if hole {
+			return unix.ENOMEM
+		}
+		return 0
+	}
+	for i := m.index(addr); i < len(m.vmas) && m.vmas[i].Start < addr+n; i++ {
+		v := m.vmas[i]
+		s, e := max(addr, v.Start), min(addr+n, v.End)
+		if v.Hidden {
+			continue
+		}
+		m.depart(th, s, e)
+		th.Madvise(s, e-s, uint32(advice))
+	}
+	if hole {
+		return unix.ENOMEM
+	}
+	return 0
+}
+
+func (m *MemoryManager) any(start, end uint64, f func(*VMA) bool) bool {
+	for i := m.index(start); i < len(m.vmas) && m.vmas[i].Start < end; i++ {
+		if f(m.vmas[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// knownAdvice: what a kernel without page merging and memory failure knows.
+func knownAdvice(a int32) bool {
+	switch a {
+	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTNEED, unix.MADV_FREE,
+		unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_DOFORK, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP,
+		unix.MADV_DODUMP, unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK, unix.MADV_COLD, unix.MADV_PAGEOUT,
+		unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
+		return true
+	}
+	return false
+}
+
+// Msync is msync(2).
+func (m *MemoryManager) Msync(c vfs.Caller, addr, length uint64, flags uint32) abi.Errno {
+	const async, inval, sync = unix.MS_ASYNC, unix.MS_INVALIDATE, unix.MS_SYNC
+	if addr&pageMask != 0 || flags&^(async|inval|sync) != 0 || flags&async != 0 && flags&sync != 0 {
+		return unix.EINVAL
+	}
+	n := roundUp(length)
+	if addr+n < addr || n == 0 && length != 0 {
+		return unix.ENOMEM
+	}
+	m.mu.Lock()
+	hole := !m.covered(addr, addr+n)
+	locked := false
+	var files []*vfs.FileDescription
+	m.any(addr, addr+n, func(v *VMA) bool {
+		locked = locked || v.Locked
+		if v.Shared && v.File != nil && flags&sync != 0 {
+			v.File.IncRef()
+			files = append(files, v.File)
+		}
+		return false
+	})
+	m.mu.Unlock()
+	var e abi.Errno
+	if flags&inval != 0 && locked {
+		e = unix.EBUSY
+	}
+	for _, f := range files {
+		if x := f.Sync(c, false); x != 0 && e == 0 && x != unix.EINVAL {
+			e = x
+		}
+		f.DecRef()
+	}
+	if e == 0 && hole {
+		e = unix.ENOMEM
+	}
+	return e
+}
+
+// Mlock is mlock(2) and munlock(2). Pages are never pinned on the host: a
+// container's memory is the host's to page.
+func (m *MemoryManager) Mlock(addr, length uint64, on bool, lim uint64) abi.Errno {
+	n := roundUp(length + addr&pageMask)
+	addr &^= pageMask
+	if addr+n < addr {
+		return unix.EINVAL
+	}
+	if n == 0 {
+		return 0
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if on && lim != ^uint64(0) {
+		if lim == 0 {
+			return unix.EPERM
+		}
+		if m.locked()+n > lim {
+			return unix.ENOMEM
+		}
+	}
+	if !m.covered(addr, addr+n) {
+		return unix.ENOMEM
+	}
+	m.update(addr, addr+n, func(v *VMA) { v.Locked = on })
+	return 0
+}
+
+// MlockAll is mlockall(2)'s MCL_CURRENT, and munlockall(2).
+func (m *MemoryManager) MlockAll(on bool, lim uint64) abi.Errno {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if on && lim != ^uint64(0) && m.total > lim {
+		return unix.ENOMEM
+	}
+	for _, v := range m.vmas {
+		v.Locked = on
+	}
+	return 0
+}
+
+func (m *MemoryManager) locked() uint64 {
+	n := uint64(0)
+	for _, v := range m.vmas {
+		if v.Locked {
+			n += v.End - v.Start
+		}
+	}
+	return n
+}
+
+// Mincore tells whether [addr, addr+length) is mapped; every mapped page counts
+// as resident.
+func (m *MemoryManager) Mincore(addr, length uint64) abi.Errno {
+	if addr&pageMask != 0 {
+		return unix.EINVAL
+	}
+	n := roundUp(length)
+	if addr+n < addr || addr+n > platform.TaskSize || n == 0 && length != 0 {
+		return unix.ENOMEM
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.covered(addr, addr+n) {
+		return unix.ENOMEM
+	}
+	return 0
+}
