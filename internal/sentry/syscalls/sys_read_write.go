@@ -1,0 +1,416 @@
+package syscalls
+
+import (
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
+	"bulkhead.dev/bulkhead/internal/sentry/waiter"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	register(
+		Row{Nr: unix.SYS_READ, Name: "read", Args: "fd buf:out size", Fn: sysRead},
+		Row{Nr: unix.SYS_WRITE, Name: "write", Args: "fd buf size", Fn: sysWrite},
+		Row{Nr: unix.SYS_PREAD64, Name: "pread64", Args: "fd buf:out size off", Fn: sysPread64},
+		Row{Nr: unix.SYS_PWRITE64, Name: "pwrite64", Args: "fd buf size off", Fn: sysPwrite64},
+		Row{Nr: unix.SYS_READV, Name: "readv", Args: "fd ptr size", Fn: sysReadv},
+		Row{Nr: unix.SYS_WRITEV, Name: "writev", Args: "fd ptr size", Fn: sysWritev},
+		Row{Nr: unix.SYS_PREADV, Name: "preadv", Args: "fd ptr size off", Fn: sysPreadv},
+		Row{Nr: unix.SYS_PWRITEV, Name: "pwritev", Args: "fd ptr size off", Fn: sysPwritev},
+		Row{Nr: unix.SYS_PREADV2, Name: "preadv2", Args: "fd ptr size off off flags:rwf", Fn: sysPreadv2},
+		Row{Nr: unix.SYS_PWRITEV2, Name: "pwritev2", Args: "fd ptr size off off flags:rwf", Fn: sysPwritev2,
+			Missing: "RWF_NOAPPEND, RWF_ATOMIC and RWF_DONTCACHE give EOPNOTSUPP"},
+		Row{Nr: unix.SYS_LSEEK, Name: "lseek", Args: "fd off int", Fn: sysLseek},
+	)
+}
+
+// Flags of preadv2(2) and pwritev2(2).
+const (
+	rwfHiPri  = 0x1
+	rwfDSync  = 0x2
+	rwfSync   = 0x4
+	rwfNoWait = 0x8
+	rwfAppend = 0x10
+)
+
+// here as an offset means the description's own.
+const here int64 = -1
+
+// rwCall is one call of the families of read(2) and write(2).
+type rwCall struct {
+	t     *kernel.Task
+	fd    *vfs.FileDescription
+	off   int64 // here, or where to read or write
+	flags uint32
+}
+
+func (c *rwCall) read(dst []byte, done int) (int, abi.Errno) {
+	if c.off == here {
+		return c.fd.Read(c.t, dst)
+	}
+	return c.fd.Pread(c.t, dst, c.off+int64(done))
+}
+
+func (c *rwCall) write(src []byte, done int) (int, abi.Errno) {
+	switch {
+	case c.flags&rwfAppend != 0 && c.off == here:
+		return c.fd.WriteAppend(c.t, src)
+	case c.flags&rwfAppend != 0:
+		return c.fd.Pwrite(c.t, src, vfs.AtEnd)
+	case c.off == here:
+		return c.fd.Write(c.t, src)
+	}
+	return c.fd.Pwrite(c.t, src, c.off+int64(done))
+}
+
+func (c *rwCall) blocks() bool { return c.flags&rwfNoWait == 0 && blocks(c.fd) }
+
+// readWait is read that waits, if it may, for the first byte.
+func (c *rwCall) readWait(dst []byte, done int) (int, abi.Errno) {
+	n, e := c.read(dst, done)
+	if e != unix.EAGAIN || !c.blocks() {
+		return n, e
+	}
+	w := startWait(c.t, c.fd, waiter.In|waiter.RdNorm)
+	for {
+		if n, e = c.read(dst, done); e != unix.EAGAIN {
+			break
+		}
+		if e = w.sleep(); e != 0 {
+			break
+		}
+	}
+	w.end()
+	return n, e
+}
+
+// writeWait writes src; a stream that takes a part of it is waited for until
+// it has taken all.
+func (c *rwCall) writeWait(src []byte, done int) (int, abi.Errno) {
+	n, e := c.write(src, done)
+	stream := !c.fd.Seekable()
+	if e == 0 && (n >= len(src) || !stream || n == 0) || e != 0 && e != unix.EAGAIN || !c.blocks() {
+		return n, e
+	}
+	w := startWait(c.t, c.fd, waiter.Out|waiter.WrNorm)
+	for {
+		var k int
+		k, e = c.write(src[n:], done+n)
+		n += k
+		if e == 0 && n < len(src) && k > 0 && stream {
+			continue
+		}
+		if e != unix.EAGAIN {
+			break
+		}
+		if e = w.sleep(); e != 0 {
+			break
+		}
+	}
+	w.end()
+	if n > 0 {
+		return n, 0
+	}
+	return n, e
+}
+
+// finish turns what a write gave into the call's result: SIGPIPE with EPIPE.
+func (c *rwCall) finish(n int, e abi.Errno) (uint64, abi.Errno) {
+	if n > 0 {
+		if c.flags&(rwfDSync|rwfSync) != 0 {
+			if e := c.fd.Sync(c.t, c.flags&rwfSync == 0); e != 0 {
+				return 0, e
+			}
+		}
+		return uint64(n), 0
+	}
+	if e == unix.EPIPE {
+		c.t.SignalPipe()
+	}
+	return 0, e
+}
+
+// readTo reads into one part of the guest's memory.
+func (c *rwCall) readTo(addr, count uint64) (uint64, abi.Errno) {
+	if c.fd.Mode&vfs.FMODE_READ == 0 {
+		return 0, unix.EBADF
+	}
+	if !accessOK(addr, count) {
+		return 0, unix.EFAULT
+	}
+	total := int(min(count, maxRW))
+	if total <= chunkSize {
+		o := getOut(c.t, total)
+		n, e := c.readWait(o.b, 0)
+		if n > 0 && e == 0 {
+			n, e = c.readOut(&o, addr, n)
+		}
+		o.put()
+		if n > 0 {
+			e = 0
+		}
+		return uint64(n), e
+	}
+	v, e := single(addr, count)
+	if e != 0 {
+		return 0, e
+	}
+	defer v.put()
+	return c.readv(v)
+}
+
+// readOut copies the n bytes of o that were read to addr. Where the buffer
+// turns out bad, what could be copied counts, and the offset goes back to the
+// end of that.
+func (c *rwCall) readOut(o *outBuf, addr uint64, n int) (int, abi.Errno) {
+	k, e := o.copyOut(c.t, addr, o.b[:n])
+	c.unread(n - k)
+	return k, e
+}
+
+func (c *rwCall) unread(n int) {
+	if n > 0 && c.off == here && c.fd.Seekable() {
+		c.fd.Seek(c.t, -int64(n), unix.SEEK_CUR)
+	}
+}
+
+// readv reads into parts, chunk by chunk while the file is one of bytes at
+// offsets, else once.
+func (c *rwCall) readv(v *iovecs) (uint64, abi.Errno) {
+	if c.fd.Mode&vfs.FMODE_READ == 0 {
+		return 0, unix.EBADF
+	}
+	o := getOut(c.t, min(v.total, chunkSize))
+	defer o.put()
+	done := 0
+	for {
+		want := min(v.total-done, len(o.b))
+		b := o.b[:want]
+		n, e := c.readWait(b, done)
+		if e != 0 {
+			if done > 0 {
+				return uint64(done), 0
+			}
+			return 0, e
+		}
+		k, e := v.copyOut(c.t, &o, done, b[:n])
+		done += k
+		if e != 0 {
+			c.unread(n - k)
+			if done > 0 {
+				return uint64(done), 0
+			}
+			return 0, e
+		}
+		if n < want || done >= v.total || !c.fd.Seekable() {
+			return uint64(done), 0
+		}
+	}
+}
+
+// writeFrom writes one part of the guest's memory.
+func (c *rwCall) writeFrom(addr, count uint64) (uint64, abi.Errno) {
+	if c.fd.Mode&vfs.FMODE_WRITE == 0 {
+		return 0, unix.EBADF
+	}
+	if !accessOK(addr, count) {
+		return 0, unix.EFAULT
+	}
+	total, done := int(min(count, maxRW)), 0
+	for {
+		want := min(total-done, chunkSize)
+		b, s, e := inPart(c.t, addr+uint64(done), want)
+		n := 0
+		if e == 0 {
+			n, e = c.writeWait(b, done)
+		}
+		if s != nil {
+			s.put()
+		}
+		done += n
+		if e != 0 || n < want || done >= total {
+			return c.finish(done, e)
+		}
+	}
+}
+
+// writev writes parts, gathered into private memory.
+func (c *rwCall) writev(v *iovecs) (uint64, abi.Errno) {
+	if c.fd.Mode&vfs.FMODE_WRITE == 0 {
+		return 0, unix.EBADF
+	}
+	if len(v.v) == 1 {
+		return c.writeFrom(v.v[0].addr, uint64(v.v[0].n))
+	}
+	s := getScratch(min(v.total, chunkSize))
+	defer s.put()
+	done := 0
+	for {
+		want := min(v.total-done, chunkSize)
+		got, e := v.copyIn(c.t, done, s.b[:want])
+		if got == 0 && e != 0 {
+			return c.finish(done, e)
+		}
+		n, e := c.writeWait(s.b[:got], done)
+		done += n
+		if e != 0 || n < want || done >= v.total {
+			return c.finish(done, e)
+		}
+	}
+}
+
+// sysRead is read(2).
+func sysRead(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	fd, e := t.FDs().GetFile(a.Int(0))
+	if e != 0 {
+		return 0, e
+	}
+	c := rwCall{t: t, fd: fd, off: here}
+	n, e := c.readTo(a[1], a[2])
+	fd.DecRef()
+	return n, e
+}
+
+// sysWrite is write(2).
+func sysWrite(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	fd, e := t.FDs().GetFile(a.Int(0))
+	if e != 0 {
+		return 0, e
+	}
+	c := rwCall{t: t, fd: fd, off: here}
+	n, e := c.writeFrom(a[1], a[2])
+	fd.DecRef()
+	return n, e
+}
+
+// positioned gets the description for a call at an offset.
+func positioned(t *kernel.Task, num int32, off uint64) (c rwCall, e abi.Errno) {
+	if int64(off) < 0 {
+		return c, unix.EINVAL
+	}
+	fd, e := t.FDs().GetFile(num)
+	if e != 0 {
+		return c, e
+	}
+	if !fd.Seekable() {
+		fd.DecRef()
+		return c, unix.ESPIPE
+	}
+	return rwCall{t: t, fd: fd, off: int64(off)}, 0
+}
+
+// sysPread64 is pread64(2).
+func sysPread64(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	c, e := positioned(t, a.Int(0), a[3])
+	if e != 0 {
+		return 0, e
+	}
+	n, e := c.readTo(a[1], a[2])
+	c.fd.DecRef()
+	return n, e
+}
+
+// sysPwrite64 is pwrite64(2).
+func sysPwrite64(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	c, e := positioned(t, a.Int(0), a[3])
+	if e != 0 {
+		return 0, e
+	}
+	n, e := c.writeFrom(a[1], a[2])
+	c.fd.DecRef()
+	return n, e
+}
+
+// vector runs a call on parts.
+func vector(c rwCall, a *Args, write bool) (uint64, abi.Errno) {
+	defer c.fd.DecRef()
+	v, e := importIovecs(c.t, a[1], a[2])
+	if e != 0 {
+		return 0, e
+	}
+	defer v.put()
+	if write {
+		return c.writev(v)
+	}
+	return c.readv(v)
+}
+
+// sysReadv is readv(2).
+func sysReadv(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	fd, e := t.FDs().GetFile(a.Int(0))
+	if e != 0 {
+		return 0, e
+	}
+	return vector(rwCall{t: t, fd: fd, off: here}, a, false)
+}
+
+// sysWritev is writev(2).
+func sysWritev(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	fd, e := t.FDs().GetFile(a.Int(0))
+	if e != 0 {
+		return 0, e
+	}
+	return vector(rwCall{t: t, fd: fd, off: here}, a, true)
+}
+
+// sysPreadv is preadv(2); the high half of the offset is empty on 64 bits.
+func sysPreadv(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	c, e := positioned(t, a.Int(0), a[3])
+	if e != 0 {
+		return 0, e
+	}
+	return vector(c, a, false)
+}
+
+// sysPwritev is pwritev(2).
+func sysPwritev(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	c, e := positioned(t, a.Int(0), a[3])
+	if e != 0 {
+		return 0, e
+	}
+	return vector(c, a, true)
+}
+
+// flagged is preadv2 and pwritev2: an offset of -1 is the description's own.
+func flagged(t *kernel.Task, a *Args, known uint32, write bool) (uint64, abi.Errno) {
+	var c rwCall
+	var e abi.Errno
+	if int64(a[3]) == here {
+		c = rwCall{t: t, off: here}
+		c.fd, e = t.FDs().GetFile(a.Int(0))
+	} else {
+		c, e = positioned(t, a.Int(0), a[3])
+	}
+	if e != 0 {
+		return 0, e
+	}
+	c.flags = a.Uint32(5)
+	if c.flags&^known != 0 {
+		c.fd.DecRef()
+		return 0, unix.EOPNOTSUPP
+	}
+	return vector(c, a, write)
+}
+
+// sysPreadv2 is preadv2(2).
+func sysPreadv2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync, false)
+}
+
+// sysPwritev2 is pwritev2(2).
+func sysPwritev2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync|rwfAppend, true)
+}
+
+// sysLseek is lseek(2).
+func sysLseek(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	fd, e := t.FDs().GetFile(a.Int(0))
+	if e != 0 {
+		return 0, e
+	}
+	n, e := fd.Seek(t, int64(a[1]), int(a.Uint32(2)))
+	fd.DecRef()
+	return uint64(n), e
+}
