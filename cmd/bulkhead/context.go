@@ -21,6 +21,7 @@ const (
 
 var (
 	errHelp     = flag.ErrHelp
+	errInterval = errors.New("--interval must be greater than 0")
 	errNegative = errors.New("--pids and --timeout cannot be negative")
 )
 

@@ -66,7 +66,10 @@ func Do(o DoOptions) (int, error) {
 	}
 	if cg != nil {
 		defer cg.remove()
-		l.admit = cg.admit
+		l.cgroup = true
+		l.admit = func(r *running) error {
+			return errors.Join(cg.admit(r.gofer.Pid), cg.admit(r.sentry.Pid))
+		}
 	}
 
 	term, err := o.terminal(&l.sentry.Process)

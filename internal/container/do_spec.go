@@ -32,7 +32,6 @@ func (o *DoOptions) launch() (*launch, error) {
 		start:       true,
 		tie:         true,
 		newSess:     true,
-		cgroupFD:    -1,
 		sentryPlans: sentryPlans(uid, gid),
 		goferPlans:  goferPlans(uid),
 	}

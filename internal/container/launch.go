@@ -40,11 +40,12 @@ type launch struct {
 	// The plans for the two processes, strongest first (see launch_ns.go).
 	sentryPlans []nsPlan
 	goferPlans  []nsPlan
-	// cgroupFD is a cgroup v2 directory to be born in, or -1.
-	cgroupFD int
-	// admit, if not nil, puts a process into its cgroups; the Sentry gets
-	// its configuration only afterwards.
-	admit func(pid int) error
+	// admit, if not nil, is called when both processes exist and neither has
+	// its configuration, without which they do nothing: to put them into
+	// their cgroups and run hooks. Should this process die before it returns,
+	// they end.
+	admit  func(r *running) error
+	cgroup bool // admit makes cgroups
 }
 
 // running is a sandbox that has been started.
@@ -110,10 +111,7 @@ func (l *launch) run() (r *running, err error) {
 	}
 
 	if l.admit != nil {
-		if err := l.admit(r.gofer.Pid); err != nil {
-			return r, err
-		}
-		if err := l.admit(r.sentry.Pid); err != nil {
+		if err := l.admit(r); err != nil {
 			return r, err
 		}
 	}
@@ -165,7 +163,7 @@ func (l *launch) startSentry(r *running, control, gofer, conf, ready *os.File) e
 		return fmt.Errorf("starting the Sentry: %w", err)
 	}
 	r.sentry, r.plan = p, plan
-	l.sentry.Privileges = plan.privileges(l.admit != nil || l.cgroupFD >= 0)
+	l.sentry.Privileges = plan.privileges(l.cgroup)
 	return nil
 }
 
@@ -186,7 +184,7 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 		return fmt.Errorf("starting the Gofer: %w", err)
 	}
 	r.gofer = p
-	l.gofer.Privileges = plan.privileges(l.admit != nil || l.cgroupFD >= 0)
+	l.gofer.Privileges = plan.privileges(l.cgroup)
 	return nil
 }
 
@@ -218,9 +216,6 @@ func (l *launch) sysProcAttr(plan nsPlan) *syscall.SysProcAttr {
 	attr.Setsid = l.newSess
 	if l.ctty && l.newSess {
 		attr.Setctty, attr.Ctty = true, 0
-	}
-	if l.cgroupFD >= 0 {
-		attr.UseCgroupFD, attr.CgroupFD = true, l.cgroupFD
 	}
 	return attr
 }

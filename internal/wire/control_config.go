@@ -143,8 +143,10 @@ type Mount struct {
 type Process struct {
 	// Args: a first one without a slash is looked up in the PATH of Env.
 	Args []string `json:"args"`
-	Env  []string `json:"env,omitempty"`
-	Cwd  string   `json:"cwd"`
+	// Program, if not empty, is the file to execute in place of Args[0].
+	Program string   `json:"program,omitempty"`
+	Env     []string `json:"env,omitempty"`
+	Cwd     string   `json:"cwd"`
 
 	UID   uint32   `json:"uid"`
 	GID   uint32   `json:"gid"`

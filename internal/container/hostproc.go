@@ -1,0 +1,101 @@
+package container
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a host process that a later command can recognise: a pid alone
+// may be another's by then.
+type process struct {
+	Pid   int    `json:"pid"`
+	Start uint64 `json:"start"` // in clock ticks since boot, field 22 of /proc/pid/stat
+}
+
+func processByPid(pid int) (process, error) {
+	_, start, err := procStat(pid)
+	return process{Pid: pid, Start: start}, err
+}
+
+// procStat reads the state and the start time of a process.
+func procStat(pid int) (state byte, start uint64, err error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	// The name in parentheses may hold anything.
+	i := bytes.LastIndexByte(raw, ')')
+	f := bytes.Fields(raw[i+1:])
+	if i < 0 || len(f) < 20 {
+		return 0, 0, fmt.Errorf("/proc/%d/stat: malformed", pid)
+	}
+	start, err = strconv.ParseUint(string(f[19]), 10, 64)
+	return f[0][0], start, err
+}
+
+// alive says whether the process is still there and more than a zombie.
+func (p process) alive() bool {
+	if p.Pid <= 0 {
+		return false
+	}
+	state, start, err := procStat(p.Pid)
+	return err == nil && start == p.Start && state != 'Z' && state != 'X'
+}
+
+// pidfd opens the process; -1 if it is gone.
+func (p process) pidfd() int {
+	if p.Pid <= 0 {
+		return -1
+	}
+	fd, err := unix.PidfdOpen(p.Pid, 0)
+	if err != nil {
+		return -1
+	}
+	if !p.alive() {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
+}
+
+// kill sends SIGKILL and waits until the process is gone or a zombie, at most
+// for the time given. It says whether it is.
+func (p process) kill(wait time.Duration) bool {
+	fd := p.pidfd()
+	if fd < 0 {
+		return true
+	}
+	defer unix.Close(fd)
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	return pidfdWait(fd, wait)
+}
+
+// wait waits until the process is gone or a zombie; wait < 0 is for ever.
+func (p process) wait(wait time.Duration) bool {
+	fd := p.pidfd()
+	if fd < 0 {
+		return true
+	}
+	defer unix.Close(fd)
+	return pidfdWait(fd, wait)
+}
+
+func pidfdWait(fd int, wait time.Duration) bool {
+	deadline := time.Now().Add(wait)
+	for {
+		ms := -1
+		if wait >= 0 {
+			ms = max(0, int(time.Until(deadline)/time.Millisecond))
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, ms)
+		if err == unix.EINTR {
+			continue
+		}
+		return err == nil && n > 0
+	}
+}

@@ -1,0 +1,93 @@
+package container
+
+import (
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// Run creates and starts a container. In the foreground it waits for its end,
+// deletes it unless keep is set, and returns its exit code.
+func (rt *Runtime) Run(o CreateOptions, detach, keep bool) (int, error) {
+	o.foreground = !detach
+	if !detach {
+		runtime.LockOSThread() // the parent-death signal follows the thread
+		defer runtime.UnlockOSThread()
+	}
+	c, err := rt.create(&o)
+	if err != nil {
+		return 1, err
+	}
+	if detach {
+		err := c.start()
+		if err != nil {
+			c.delete()
+		}
+		c.unlock()
+		return 0, err
+	}
+	return c.foreground(keep)
+}
+
+// foreground starts a created container and stays with it.
+func (c *creation) foreground(keep bool) (int, error) {
+	var term *hostTerminal
+	if c.rec.Process.Terminal {
+		var err error
+		if term, err = openTerminal(c.opts.Stdin); err != nil {
+			c.delete()
+			c.unlock()
+			return 1, err
+		}
+	}
+	defer term.restore()
+	fw := newForwarder(term)
+	if err := c.start(); err != nil {
+		fw.stop()
+		c.delete()
+		c.unlock()
+		return 1, err
+	}
+	fw.run(dialer{c.path("control.sock")}, "")
+	c.unlock()
+	status, err := c.run.sentry.Wait()
+	fw.stop()
+	term.restore()
+	c.run.reapGofer()
+	if err != nil {
+		return 1, err
+	}
+	code := exitCode(unix.WaitStatus(status.Sys().(syscall.WaitStatus)))
+	if keep {
+		return code, nil
+	}
+	again, err := c.rt.openLocked(c.rec.ID)
+	if err != nil {
+		return code, nil // deleted by another
+	}
+	defer again.unlock()
+	return code, again.delete()
+}
+
+// exitCode is a shell's view of a wait status.
+func exitCode(st unix.WaitStatus) int {
+	if st.Signaled() {
+		return ExitSignal + int(st.Signal())
+	}
+	return st.ExitStatus()
+}
+
+// dialer is a caller with a connection for each call.
+type dialer struct{ socket string }
+
+func (d dialer) Call(m wire.Method, args any, fds []int, result any) error {
+	c, err := wire.DialControl(d.socket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Call(m, args, fds, result)
+}
