@@ -47,8 +47,8 @@ func (t *Thread) Fork() (*Thread, error) {
 
 func (t *Thread) adopt(p *Process) {
 	t.proc = p
-	if t.index == 0 {
-		t.leader = p.pid
+	if t.tid == 0 {
+		t.tid = p.pid
 	}
 	p.add(t)
 }
@@ -95,8 +95,8 @@ func (t *Thread) Clone(st CloneState) (*Thread, error) {
 			t.area.free(child)
 			return nil, unix.EAGAIN
 		}
-		child.leader = int(t.Req.Result)
 	}
+	child.tid = int(t.Req.Result)
 	child.adopt(proc)
 	return child, nil
 }
@@ -128,3 +128,6 @@ func (t *Thread) gone() bool {
 
 // Robust marks the robust futexes at head, when the whole process ends.
 func (t *Thread) Robust(head uint64, tid uint32) { t.add(opRobust, head, uint64(tid)) }
+
+// SetSP sets the guest's stack pointer in the frame.
+func (t *Thread) SetSP(sp uint64) { t.add(opSetSP, sp) }

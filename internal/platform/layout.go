@@ -75,6 +75,7 @@ const (
 	opSeccomp  = 16
 	opSetFS    = 17
 	opRobust   = 18
+	opSetSP    = 19
 )
 
 type op struct {

@@ -161,3 +161,28 @@ func (t *Thread) Seq() uint32 { return t.seq + 1 }
 func (t *Thread) Landed(seq uint32) bool {
 	return t.dead.Load() || int32(atomic.LoadUint32(&t.slot.doneSeq)-seq) >= 0
 }
+
+// HoldFD hands fd to the stub, which keeps it for MmapHeld until ReleaseFD.
+func (t *Thread) HoldFD(fd int) unix.Errno {
+	if err := t.area.sendFDs(fd); err != nil {
+		return unix.ENOMEM
+	}
+	t.add(opRecvFD, 1)
+	return 0
+}
+
+// MmapHeld maps the held descriptor.
+func (t *Thread) MmapHeld(addr, length uint64, prot, flags uint32, off int64) {
+	t.add(opMmap, addr, length, uint64(prot), uint64(flags), 1, uint64(off))
+}
+
+// ReleaseFD closes the held descriptor.
+func (t *Thread) ReleaseFD() { t.add(opCloseFD) }
+
+// Zero clears n bytes of guest memory, less than a page.
+func (t *Thread) Zero(addr, n uint64) {
+	if b := t.Out(int(n)); b != nil {
+		clear(b)
+		t.CopyOut(addr, b)
+	}
+}

@@ -42,7 +42,7 @@ type Thread struct {
 
 	failed Kind // of an early Do in add; 0 if all went well
 
-	leader  int  // host pid, if the thread leads a process but is not in slot 0
+	tid     int  // on the host; constant once known
 	leaving bool // by Exit
 	freed   bool // guarded by Area.mu
 
@@ -54,14 +54,8 @@ type Thread struct {
 // Process gives the host process.
 func (t *Thread) Process() *Process { return t.proc }
 
-// HostTID is the host's thread id, as the kernel wrote it into the slot; the
-// guest may have changed it.
-func (t *Thread) HostTID() int {
-	if t.leader != 0 {
-		return t.leader
-	}
-	return int(atomic.LoadUint32(&t.slot.hostTID))
-}
+// HostTID is the host's thread id, as the stub reported it.
+func (t *Thread) HostTID() int { return t.tid }
 
 // add appends an operation to the reply. When there is no more room it has the
 // ones before carried out; failed keeps what went wrong there.

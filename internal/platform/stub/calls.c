@@ -1,22 +1,19 @@
 /* calls.c: calls answered here, and what is sent along with the others. */
 #include "stub.h"
 
-static s64 native_futex(struct thread *t, u64 *a)
+/* native_futex: -4 (EINTR) when a kick cut it short. */
+s64 native_futex(struct thread *t, u64 *a)
 {
-	u32 cmd = a[1] & 127;
-	(void)cmd;
 	if (a[0] >= STUB_BASE)
 		return -14;
 	return guest_futex(a[0], a[1], a[2], a[3], a[4], a[5], t);
 }
 
-/* local_call answers nr here if it can: 1 and the result, or 0. fast: not in a
- * signal handler, so that the vdso may be called. */
-int local_call(struct thread *t, u64 nr, u64 *a, s64 *result, int fast)
+/* local_call answers nr here if it can: 1 and the result, or 0. */
+int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 {
 	struct slot *s = t->slot;
 	u32 valid = ONCE(s->answers);
-	(void)fast;
 	switch (nr) {
 	case 39:
 		*result = ONCE(s->pid);

@@ -69,6 +69,7 @@ typedef long s64;
 #define OP_SECCOMP 16
 #define OP_SETFS 17
 #define OP_ROBUST 18
+#define OP_SETSP 19
 
 struct op {
 	u32 code, flags;

@@ -218,6 +218,10 @@ s64 run_op(struct thread *t, struct ucontext *uc, struct op *op)
 		return 0;
 	case OP_SECCOMP:
 		return install_filter(s, a[0], a[1]);
+	case OP_SETSP:
+		if (uc)
+			uc->r.rsp = a[0];
+		return 0;
 	case OP_SETFS:
 		__asm__ volatile("wrfsbase %0" : : "r"(a[0]));
 		return 0;

@@ -30,7 +30,7 @@ struct pair stub_fast(struct thread *t, u64 *regs)
 	struct slot *s = t->slot;
 	u64 nr = regs[0];
 	struct pair p = { 0, 0 };
-	if (local_call(t, nr, regs + 1, &p.rax, 1))
+	if (local_call(t, nr, regs + 1, &p.rax))
 		return p;
 	for (;;) {
 		precopy(s, nr, regs + 1);
@@ -41,7 +41,8 @@ struct pair stub_fast(struct thread *t, u64 *regs)
 		t->kicked = 0;
 		u32 flags = converse(t, K_FAST, 0);
 		if (flags & R_RETRY) {
-			if (local_call(t, nr, regs + 1, &p.rax, 1))
+			p.rax = native_futex(t, regs + 1);
+			if (p.rax != -4)
 				return p;
 			continue;
 		}
@@ -83,11 +84,11 @@ static void stub_call(struct thread *t, struct siginfo *si, struct ucontext *uc)
 		a[3] = uc->reserved[2];
 		uc->link = 0;
 	}
+	if (local_call(t, nr, a, &result)) {
+		uc->r.rax = result;
+		return;
+	}
 	for (;;) {
-		if (local_call(t, nr, a, &result, 0)) {
-			uc->r.rax = result;
-			return;
-		}
 		precopy(s, nr, a);
 		s->nr = nr;
 		copy8(s->arg, a, 6);
@@ -96,6 +97,11 @@ static void stub_call(struct thread *t, struct siginfo *si, struct ucontext *uc)
 		u32 flags = converse(t, K_SYSCALL, uc);
 		if (!(flags & R_RETRY)) {
 			finish(t, uc, flags);
+			return;
+		}
+		result = native_futex(t, a);
+		if (result != -4) {
+			uc->r.rax = result;
 			return;
 		}
 	}

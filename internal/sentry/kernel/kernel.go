@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 )
 
@@ -53,6 +54,13 @@ type Kernel struct {
 
 	users userTable
 	uts   utsNames
+
+	// Constant once the first task runs.
+	platform    *platform.Platform
+	dispatch    Dispatcher
+	watchCalls  bool   // every call is seen here (--strace)
+	hwcap       uint64 // AT_HWCAP
+	minSigStack uint64 // AT_MINSIGSTKSZ
 }
 
 // pid is one id and all that bears it (struct pid). Its fields are guarded by
@@ -192,4 +200,19 @@ func (k *Kernel) LastPID() int32 {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.lastPID
+}
+
+// Attach gives the sandbox its platform and its table of calls, before the
+// first task runs. watchCalls has the stub answer nothing by itself.
+func (k *Kernel) Attach(p *platform.Platform, d Dispatcher, watchCalls bool) {
+	k.platform, k.dispatch, k.watchCalls = p, d, watchCalls
+	aux, _ := unix.Auxv()
+	for _, a := range aux {
+		switch a[0] {
+		case abi.AT_HWCAP:
+			k.hwcap = uint64(a[1])
+		case abi.AT_MINSIGSTKSZ:
+			k.minSigStack = uint64(a[1])
+		}
+	}
 }

@@ -238,4 +238,7 @@ func (t *Task) signalWake(fatal bool) {
 	t.sig.work.Or(w)
 	t.park.wake()
 	t.plat.kick()
+	if fatal {
+		t.killSoon()
+	}
 }

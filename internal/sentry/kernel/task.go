@@ -34,7 +34,13 @@ type Task struct {
 	park parker // the task sleeps here
 	sig  taskSignals
 	procState
-	plat taskPlatform // own goroutine: the host thread and its page
+
+	// Own goroutine: memory of the running call.
+	strings  callStrings
+	FSBase   uint64 // as set by arch_prctl(2) last
+	writeBuf []byte
+	guestSP  uint64       // the stack pointer behind the last frame built
+	plat     taskPlatform // own goroutine: the host thread and its page
 }
 
 // Kernel, ThreadGroup and TID are plain accessors.

@@ -187,7 +187,6 @@ func (k *Kernel) addProcess(parent, t *Task, o *CloneOptions) abi.Errno {
 	tg.dumpable.Store(p.dumpable.Load())
 	tg.oomAdj.Store(p.oomAdj.Load())
 	tg.noTHP.Store(p.noTHP.Load())
-	tg.mdwe.Store(p.mdwe.Load())
 	tg.info = p.Info()
 	tg.hasSubreaper = p.hasSubreaper || p.subreaper
 	t.tg = tg

@@ -55,8 +55,7 @@ type ThreadGroup struct {
 	acct     tgAccounting
 	dumpable atomic.Int32 // PR_SET_DUMPABLE: 0, 1 or 2
 	oomAdj   atomic.Int32
-	noTHP    atomic.Bool  // PR_SET_THP_DISABLE
-	mdwe     atomic.Int32 // PR_SET_MDWE
+	noTHP    atomic.Bool // PR_SET_THP_DISABLE
 
 	// infoMu guards what exec sets and /proc reads.
 	infoMu sync.Mutex
@@ -216,3 +215,7 @@ func (l *tgList) remove(g *ThreadGroup) {
 func sortGroups(s []*ThreadGroup) {
 	slices.SortFunc(s, func(a, b *ThreadGroup) int { return int(a.pid) - int(b.pid) })
 }
+
+// NoTHP and SetNoTHP are PR_GET_THP_DISABLE's and PR_SET_THP_DISABLE's value.
+func (tg *ThreadGroup) NoTHP() bool     { return tg.noTHP.Load() }
+func (tg *ThreadGroup) SetNoTHP(v bool) { tg.noTHP.Store(v) }

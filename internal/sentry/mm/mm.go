@@ -273,3 +273,14 @@ func (m *MemoryManager) Fork(th *platform.Thread, hostFork func() abi.Errno) (*M
 	n.patches.fork(&m.patches)
 	return n, 0
 }
+
+// WipeForked has the stub of a forked child drop what MADV_WIPEONFORK marks.
+func (m *MemoryManager) WipeForked(th *platform.Thread) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.vmas {
+		if v.WipeOnFork {
+			th.Madvise(v.Start, v.End-v.Start, 4 /* MADV_DONTNEED */)
+		}
+	}
+}

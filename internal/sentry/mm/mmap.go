@@ -231,7 +231,7 @@ func (m *MemoryManager) protectable(c vfs.Caller, start, end uint64, prot uint32
 		if prot&unix.PROT_WRITE != 0 && !v.MayWrite {
 			return at, unix.EACCES
 		}
-		if prot&unix.PROT_EXEC != 0 && v.File != nil && v.File.NoExec() {
+		if prot&unix.PROT_EXEC != 0 && v.File != nil && noExec(v.File) {
 			return at, unix.EACCES
 		}
 		at = min(v.End, end)

@@ -17,7 +17,7 @@ const (
 	stackGap    = 128 << 20 // between stack and mappings at least
 	defaultTop  = stackTopMax - 1<<30
 	pieBase     = 0x555555554000
-	randomPages = 1 << 18
+	randomPages = 1 << 18 // of address randomisation
 )
 
 // randomPage gives a random number of bytes, whole pages, below n pages.

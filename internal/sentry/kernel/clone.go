@@ -1,0 +1,266 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
+	"bulkhead.dev/bulkhead/internal/sentry/mm"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
+)
+
+// CloneArgs are clone3(2)'s, with clone's and fork's in the same form.
+type CloneArgs struct {
+	Flags      uint64
+	PidFD      uint64 // where to store the pidfd
+	ChildTID   uint64
+	ParentTID  uint64
+	ExitSignal int32
+	Stack      uint64 // the child's stack pointer; 0: as the caller's
+	TLS        uint64
+	SetTID     int32 // 0: any
+}
+
+// vforkWait is what a parent waits for in vfork(2).
+type vforkWait struct {
+	parent *Task
+	done   atomic.Bool
+}
+
+func (v *vforkWait) end() {
+	if v != nil && !v.done.Swap(true) {
+		v.parent.park.wake()
+	}
+}
+
+// Flags that ask for what is not there: namespaces.
+const cloneRefused = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
+	unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
+
+// Clone is clone(2), fork(2), vfork(2) and clone3(2) (own goroutine, in a call
+// that came through SIGSYS). It gives the child's id.
+func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
+	if a.Flags&cloneRefused != 0 {
+		if a.Flags&unix.CLONE_NEWUSER == 0 && !t.Creds().Capable(21 /* CAP_SYS_ADMIN */) {
+			return 0, unix.EPERM
+		}
+		return 0, unix.EINVAL // a kernel without namespaces
+	}
+	child, e := t.k.NewTask(t, CloneOptions{Flags: a.Flags, ExitSignal: a.ExitSignal, SetTID: a.SetTID})
+	if e != 0 {
+		return 0, e
+	}
+	first, e := t.cloneHost(child, a)
+	if e != 0 {
+		child.Discard()
+		return 0, e
+	}
+	t.cloneShare(child, a)
+	id := uint64(child.tid)
+	if e := t.cloneTell(child, a); e != 0 {
+		// The child stands already: end it before it runs.
+		child.GroupExit(SIGKILL)
+	}
+	var v *vforkWait
+	if a.Flags&unix.CLONE_VFORK != 0 {
+		v = &vforkWait{parent: t}
+		child.plat.vforker = v
+	}
+	child.Start(first)
+	for v != nil && !v.done.Load() {
+		if t.BlockUninterruptible() != 0 {
+			break
+		}
+	}
+	return id, 0
+}
+
+// cloneHost makes the host's side of the child.
+func (t *Task) cloneHost(child *Task, a *CloneArgs) (func(*Task) platform.Kind, abi.Errno) {
+	th := t.plat.th.Load()
+	if a.Flags&unix.CLONE_VM == 0 {
+		return t.forkHost(child, th, a)
+	}
+	st := platform.CloneState{SP: a.Stack, Vfork: a.Flags&unix.CLONE_THREAD == 0}
+	if a.Flags&unix.CLONE_SETTLS != 0 {
+		st.SetTLS, st.TLS = true, a.TLS
+	}
+	c, err := th.Clone(st)
+	if err != nil {
+		return nil, asErrno(err)
+	}
+	child.plat.th.Store(c)
+	child.mm = t.mm
+	t.mm.IncUsers()
+	if st.Vfork {
+		t.mm.AddProcess(c.Process())
+	}
+	return resumeChild, 0
+}
+
+func (t *Task) forkHost(child *Task, th *platform.Thread, a *CloneArgs) (func(*Task) platform.Kind, abi.Errno) {
+	var c *platform.Thread
+	m, e := t.mm.Fork(th, func() abi.Errno {
+		var err error
+		c, err = th.Fork()
+		return asErrno(err)
+	})
+	if e != 0 {
+		return nil, e
+	}
+	child.plat.th.Store(c)
+	child.mm = m
+	m.AddProcess(c.Process())
+	sp, tls := a.Stack, a.Flags&unix.CLONE_SETTLS != 0
+	return func(ct *Task) platform.Kind {
+		if !c.WaitReady() {
+			return platform.KindDied
+		}
+		if sp != 0 {
+			c.SetSP(sp)
+		}
+		if tls {
+			c.SetFS(a.TLS)
+		}
+		if a.Flags&unix.CLONE_CHILD_SETTID != 0 {
+			ct.CopyOut(a.ChildTID, le32(uint32(ct.tid)))
+		}
+		m.WipeForked(c)
+		ct.plat.kind = platform.KindSyscall
+		return ct.leave(0, 0)
+	}, 0
+}
+
+func asErrno(err error) abi.Errno {
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(unix.Errno); ok && e != 0 {
+		return e
+	}
+	return unix.EAGAIN
+}
+
+// cloneShare gives the child its files and directories.
+func (t *Task) cloneShare(child *Task, a *CloneArgs) {
+	if a.Flags&unix.CLONE_FILES != 0 {
+		child.fds = t.fds
+		t.fds.IncRef()
+	} else {
+		child.fds = t.fds.Fork()
+	}
+	if a.Flags&unix.CLONE_FS != 0 {
+		child.fs = t.fs
+		t.fs.IncRef()
+	} else {
+		child.fs = t.fs.Fork()
+	}
+	if a.Flags&unix.CLONE_CHILD_CLEARTID != 0 {
+		child.plat.clearTID = a.ChildTID
+	}
+}
+
+// cloneTell stores ids where the flags ask for it.
+func (t *Task) cloneTell(child *Task, a *CloneArgs) abi.Errno {
+	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
+		t.CopyOut(a.ParentTID, le32(uint32(child.tid)))
+	}
+	if a.Flags&unix.CLONE_CHILD_SETTID != 0 && a.Flags&unix.CLONE_VM != 0 {
+		t.CopyOutNow(a.ChildTID, le32(uint32(child.tid)))
+	}
+	if a.Flags&unix.CLONE_PIDFD == 0 {
+		return 0
+	}
+	fd, e := t.cloneFD(child)
+	if e != 0 {
+		return e
+	}
+	t.CopyOut(a.PidFD, le32(uint32(fd)))
+	return 0
+}
+
+// cloneFD opens CLONE_PIDFD's descriptor.
+func (t *Task) cloneFD(child *Task) (int32, abi.Errno) {
+	p := NewPidFD(child.tg, nil)
+	d := vfs.NewAnon("anon_inode:[pidfd]", p, unix.O_RDWR)
+	fd, e := t.InstallFD(d, true)
+	if e != 0 {
+		d.DecRef()
+	}
+	return fd, e
+}
+
+func le32(v uint32) []byte {
+	b := make([]byte, 4)
+	binary.LittleEndian.PutUint32(b, v)
+	return b
+}
+
+// SetClearTID is set_tid_address(2).
+func (t *Task) SetClearTID(addr uint64) { t.plat.clearTID = addr }
+
+// SetRobustList and RobustList are set_robust_list(2) and get_robust_list(2).
+func (t *Task) SetRobustList(head uint64) { t.plat.robustHead = head }
+func (t *Task) RobustList() uint64        { return t.plat.robustHead }
+
+// exit ends the task: its host thread, its memory and its files, and tells of
+// it.
+func (t *Task) exit(status uint32) platform.Kind {
+	t.plat.user.Store(false)
+	t.BeginExit()
+	t.acctHost()
+	th := t.plat.th.Load()
+	t.plat.th.Store(nil)
+	if th != nil {
+		t.leaveHost(th)
+	}
+	t.plat.vforker.end()
+	t.setMM(nil)
+	t.mu.Lock()
+	fds, fs := t.fds, t.fs
+	t.mu.Unlock()
+	if fds != nil {
+		fds.DecRef(t)
+	}
+	if fs != nil {
+		fs.DecRef()
+	}
+	t.ExitNotify(status)
+	return kindExited
+}
+
+// leaveHost lets the host thread go.
+func (t *Task) leaveHost(th *platform.Thread) {
+	clear := t.plat.clearTID
+	if t.mm != nil && t.mm.Users() == 1 {
+		clear = 0
+	}
+	proc := th.Process()
+	if !proc.Dead() {
+		th.Exit(t.plat.robustHead, uint32(t.tid), clear)
+	}
+	if t.mm != nil {
+		t.mm.Forget(th)
+	}
+	th.Free()
+	if t.mm != nil && proc.Idle() {
+		t.mm.RemoveProcess(proc)
+	}
+	t.plat.robustHead, t.plat.clearTID = 0, 0
+}
+
+func (t *Task) setMM(m *mm.MemoryManager) {
+	t.mu.Lock()
+	old := t.mm
+	t.mm = m
+	t.mu.Unlock()
+	if old != nil {
+		old.DecUsers()
+	}
+}
+
+// acctHost keeps what the host thread has used.
+func (t *Task) acctHost() {}

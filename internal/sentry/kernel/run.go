@@ -1,0 +1,309 @@
+package kernel
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
+)
+
+// Dispatcher runs one system call. It is the syscalls package's.
+type Dispatcher func(t *Task, nr uint32, args *[6]uint64, ip uint64) (uint64, abi.Errno)
+
+// Results of a Dispatcher beside errno values.
+const (
+	// KeepRegs: the registers stay as they are (rt_sigreturn, a rolled back call).
+	KeepRegs abi.Errno = 0x2000
+	// ExitTask: the task is to exit with the value as its status.
+	ExitTask abi.Errno = 0x2001
+	// EnterProgram: a new program is loaded.
+	EnterProgram abi.Errno = 0x2002
+	// RetryNative: the stub makes its native call again.
+	RetryNative abi.Errno = 0x2003
+)
+
+// Start runs the task on a goroutine of its own, from the state its host
+// thread is in.
+func (t *Task) Start(first func(*Task) platform.Kind) {
+	go func() {
+		runtime.LockOSThread()
+		t.run(first(t))
+		runtime.UnlockOSThread()
+	}()
+}
+
+// resumeChild is the first step of a cloned task: it returns 0 from clone.
+func resumeChild(t *Task) platform.Kind {
+	t.plat.kind = platform.KindSyscall
+	return t.leave(0, 0)
+}
+
+// resumeForked waits for the new process to stand ready first.
+func resumeForked(t *Task) platform.Kind {
+	if !t.plat.th.Load().WaitReady() {
+		return platform.KindDied
+	}
+	return resumeChild(t)
+}
+
+// run handles events until the task exits.
+func (t *Task) run(k platform.Kind) {
+	for k != kindExited {
+		k = t.handle(k)
+	}
+}
+
+// kindExited ends run.
+const kindExited platform.Kind = 101
+
+func (t *Task) handle(k platform.Kind) platform.Kind {
+	th := t.plat.th.Load()
+	t.plat.user.Store(false)
+	t.strings.used = 0
+	switch k {
+	case platform.KindSyscall, platform.KindFast:
+		t.plat.kind = k
+		t.plat.delivered = false
+		t.plat.opErrno = nil
+		return t.call(th)
+	case platform.KindFault:
+		t.plat.kind = platform.KindSyscall
+		t.fault(th)
+		return t.leave(0, KeepRegs)
+	case platform.KindInterrupt:
+		t.plat.kind = platform.KindSyscall
+		return t.leave(0, KeepRegs)
+	case platform.KindOpFail:
+		return t.opFailed(th)
+	}
+	return t.died()
+}
+
+// call handles a system call.
+func (t *Task) call(th *platform.Thread) platform.Kind {
+	r := &th.Req
+	nr, args := r.Nr, r.Args
+	if r.Err != 0 {
+		// int 0x80: as on a kernel without 32-bit emulation.
+		t.ForceSignal(FaultInfo(SIGSEGV, SI_KERNEL, 0))
+		return t.leave(0, KeepRegs)
+	}
+	if t.plat.kind == platform.KindFast && needsFrame(nr) {
+		ip := r.IP
+		if k := th.Resume(0, platform.ReplyTrap); k != platform.KindInterrupt {
+			return t.handle(k)
+		}
+		t.plat.kind = platform.KindSyscall
+		r.IP = ip
+	}
+	t.plat.nr = nr
+	if nr == unix.SYS_RT_SIGRETURN {
+		return t.sigreturn(th)
+	}
+	v, e := t.k.dispatch(t, nr, &args, r.IP)
+	return t.leave(v, e)
+}
+
+// needsFrame: calls that copy or replace the caller's registers.
+func needsFrame(nr uint32) bool {
+	switch nr {
+	case unix.SYS_CLONE, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE3:
+		return true
+	}
+	return false
+}
+
+// sigreturn: the stub has loaded the registers of the guest's frame; mask and
+// alternate stack are the Sentry's.
+func (t *Task) sigreturn(th *platform.Thread) platform.Kind {
+	r := &th.Req
+	if r.Code != 0 {
+		t.ForceSignal(FaultInfo(SIGSEGV, SI_KERNEL, 0))
+		return t.leave(0, KeepRegs)
+	}
+	t.sig.hasSaved = false
+	t.setBlocked(SignalSet(r.Args[0]) &^ sigKernelOnly)
+	t.RestoreAltStack(AltStack{SP: r.Args[1], Flags: uint32(r.Args[2]), Size: r.Args[3]}, r.SP)
+	return t.leave(0, KeepRegs)
+}
+
+// fault turns a host's synchronous signal into the guest's.
+func (t *Task) fault(th *platform.Thread) {
+	r := &th.Req
+	sig, code, addr := int32(r.Sig), r.Code, r.Addr
+	switch sig {
+	case SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP:
+	default:
+		sig = SIGSEGV
+	}
+	if addr >= platform.StubBase && addr < platform.StubBase+1<<40 && code > 0 && code != SI_KERNEL {
+		code = 1 // SEGV_MAPERR: nothing is mapped there, as far as the guest can tell
+	}
+	t.ForceSignal(FaultInfo(sig, code, addr))
+}
+
+// leave ends the handling of an event: signals are delivered, and the guest
+// runs on with result v or errno e. It gives the next event.
+func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
+	th := t.plat.th.Load()
+	switch e {
+	case 0:
+	case ExitTask:
+		return t.exit(uint32(v))
+	case EnterProgram:
+		return t.enterProgram(th)
+	case RetryNative:
+		if !t.interrupted() {
+			return th.Resume(0, platform.ReplyRetry)
+		}
+		e = abi.ERESTARTSYS
+	}
+	if t.plat.ids != t.creds.Load() {
+		t.updateIds(th)
+	}
+	t.plat.user.Store(true)
+	if !t.interrupted() && !t.sig.hasSaved {
+		switch {
+		case e == KeepRegs:
+			return th.Resume(0, platform.ReplyKeepRax)
+		case e == 0:
+			return th.Resume(v, 0)
+		case e < 512:
+			return th.Resume(uint64(-int64(e)), 0)
+		}
+	}
+	return t.leaveSlowly(th, v, e)
+}
+
+// leaveSlowly is leave when signals may be due or a call is to be made again.
+func (t *Task) leaveSlowly(th *platform.Thread, v uint64, e abi.Errno) platform.Kind {
+	keep := e == KeepRegs
+	if e != 0 && e < 512 {
+		v, e = uint64(-int64(e)), 0
+	}
+	if t.plat.kind == platform.KindFast {
+		// No frame yet: the stub makes one behind the call.
+		if e != 0 {
+			v = uint64(0xffff_ffff_ffff_fffc) // -EINTR, replaced below
+		}
+		nr := t.plat.nr
+		k := th.Resume(v, platform.ReplyTrap)
+		if k != platform.KindInterrupt {
+			return t.handle(k)
+		}
+		t.plat.kind, t.plat.nr = platform.KindSyscall, nr
+		if e == 0 {
+			keep = true
+		}
+	}
+	t.plat.user.Store(false)
+	decided := keep || e == KeepRegs
+	for {
+		d := t.dequeueForDelivery()
+		if d != nil && d.Kind == DeliverExit {
+			return t.exit(d.Status)
+		}
+		if !decided {
+			t.decide(th, v, e, d)
+			decided = true
+		}
+		if d == nil {
+			if t.toUser() {
+				break
+			}
+			continue
+		}
+		t.buildFrame(th, d)
+	}
+	return th.Resume(0, platform.ReplyKeepRax)
+}
+
+// toUser tells whether guest code may run on: no work came in between.
+func (t *Task) toUser() bool {
+	t.plat.user.Store(true)
+	if t.interrupted() {
+		t.plat.user.Store(false)
+		return false
+	}
+	return true
+}
+
+// decide sets the guest's result, or has it make its call again.
+func (t *Task) decide(th *platform.Thread, v uint64, e abi.Errno, d *Delivery) {
+	switch restartDecision(e, d) {
+	case RestartSame:
+		th.Restart(t.plat.nr)
+	case RestartBlock:
+		th.Restart(unix.SYS_RESTART_SYSCALL)
+	case RestartEINTR:
+		th.SetRax(uint64(0xffff_ffff_ffff_fffc))
+	default:
+		th.SetRax(v)
+	}
+}
+
+// buildFrame has the stub build the frame of a handler.
+func (t *Task) buildFrame(th *platform.Thread, d *Delivery) {
+	sp := t.guestSP
+	if !t.plat.delivered {
+		sp = th.Req.SP
+	}
+	alt := t.frameAltStack(sp)
+	top := t.handlerStack(d, sp)
+	out := platform.Delivery{
+		Handler: d.Action.Handler, Restorer: d.Action.Restorer, Signo: uint32(d.Sig), Info: (*[128]byte)(&d.Info),
+		Mask: uint64(d.SaveMask), AltSP: alt.SP, AltSize: alt.Size, AltFlags: alt.Flags,
+	}
+	if top != sp {
+		out.StackTop = top
+		t.guestSP = top - 1024
+	}
+	ok := d.Action.Flags&SA_RESTORER != 0 && top >= 4096
+	if ok {
+		th.Deliver(&out)
+		t.plat.delivered = true
+	}
+	t.handlerStarted(d, ok)
+}
+
+// opFailed: an operation of the last reply could not be carried out.
+func (t *Task) opFailed(th *platform.Thread) platform.Kind {
+	if t.plat.delivered {
+		t.plat.delivered = false
+		t.ForceSignal(KernelInfo(SIGSEGV, SI_KERNEL, 0, 0))
+		return t.leave(0, KeepRegs)
+	}
+	if f := t.plat.opErrno; f != nil {
+		t.plat.opErrno = nil
+		f()
+	}
+	e := th.Req.OpErrno
+	if e == 0 || e >= 512 {
+		e = unix.EFAULT
+	}
+	return t.leave(0, e)
+}
+
+// died: the host process is gone without the Sentry's doing.
+func (t *Task) died() platform.Kind {
+	if !t.killed() {
+		t.GroupExit(SIGKILL)
+	}
+	status := uint32(SIGKILL)
+	t.tg.sig.mu.Lock()
+	if t.tg.sig.groupExit {
+		status = t.tg.sig.exitStatus
+	}
+	t.tg.sig.mu.Unlock()
+	t.plat.delivered = false
+	return t.exit(status)
+}
+
+// updateIds tells the stub what getpid(2) and the like answer.
+func (t *Task) updateIds(th *platform.Thread) {
+	c := t.creds.Load()
+	t.plat.ids = c
+	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, !t.k.watchCalls && !t.SeccompActive())
+}

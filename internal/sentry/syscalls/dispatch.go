@@ -1,0 +1,42 @@
+package syscalls
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+)
+
+// Dispatch runs one call: it is the kernel.Dispatcher of a sandbox.
+func Dispatch(t *kernel.Task, nr uint32, args *[6]uint64, ip uint64) (uint64, abi.Errno) {
+	if t.SeccompActive() {
+		if done, v, e := filtered(t, nr, args, ip); done {
+			return v, e
+		}
+	}
+	if nr >= uint32(len(Table)) {
+		return 0, unix.ENOSYS
+	}
+	row := &Table[nr]
+	if row.Fn == nil {
+		if row.Refuse == 0 {
+			return 0, unix.ENOSYS
+		}
+		return 0, row.Refuse
+	}
+	return row.Fn(t, (*Args)(args))
+}
+
+// filtered asks the guest's own seccomp filters.
+func filtered(t *kernel.Task, nr uint32, args *[6]uint64, ip uint64) (done bool, v uint64, e abi.Errno) {
+	verdict, e := t.SeccompCheck(nr, args, ip)
+	switch verdict {
+	case kernel.SeccompAllow:
+		return false, 0, 0
+	case kernel.SeccompSkip:
+		return true, 0, e
+	case kernel.SeccompRollback:
+		return true, uint64(nr), 0 // rax is the call's number again
+	}
+	return true, uint64(e), kernel.ExitTask
+}
