@@ -35,6 +35,10 @@ func (null) Write(_ vfs.Caller, _ *vfs.FileDescription, src []byte, _ int64) (in
 	return len(src), 0, 0
 }
 
+// DiscardsWrites marks a file whose writes need no data: write(2) does not
+// fetch it.
+func (null) DiscardsWrites() {}
+
 // zero is /dev/zero.
 type zero struct{ device }
 

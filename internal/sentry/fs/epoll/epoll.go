@@ -11,6 +11,7 @@
 package epoll
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -256,7 +257,7 @@ func (ep *Instance) Release(*vfs.FileDescription) {
 }
 
 // FDInfo adds the lines of /proc/pid/fdinfo.
-func (ep *Instance) FDInfo(b []byte) []byte {
+func (ep *Instance) FDInfo(b *bytes.Buffer) {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	for _, it := range ep.items {
@@ -266,10 +267,9 @@ func (ep *Instance) FDInfo(b []byte) []byte {
 				ino, dev = a.Ino, a.Dev
 			}
 		}
-		b = fmt.Appendf(b, "tfd: %8d events: %8x data: %16x  pos:%d ino:%x sdev:%x\n",
+		fmt.Fprintf(b, "tfd: %8d events: %8x data: %16x  pos:%d ino:%x sdev:%x\n",
 			it.num, it.events.Load(), it.data, it.fd.Offset(), ino, dev)
 	}
-	return b
 }
 
 // checkFlags refuses what epoll_ctl(2) refuses of EPOLLEXCLUSIVE.

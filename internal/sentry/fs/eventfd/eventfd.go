@@ -4,6 +4,7 @@
 package eventfd
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -101,7 +102,7 @@ func (f *File) Ready(*vfs.FileDescription) uint32 {
 func (f *File) Queue(*vfs.FileDescription) *waiter.Queue { return &f.q }
 
 // FDInfo adds the lines of /proc/pid/fdinfo.
-func (f *File) FDInfo(b []byte) []byte {
+func (f *File) FDInfo(b *bytes.Buffer) {
 	f.mu.Lock()
 	n := f.count
 	f.mu.Unlock()
@@ -109,5 +110,5 @@ func (f *File) FDInfo(b []byte) []byte {
 	if f.semaphore {
 		sem = 1
 	}
-	return fmt.Appendf(b, "eventfd-count: %16x\neventfd-semaphore: %d\n", n, sem)
+	fmt.Fprintf(b, "eventfd-count: %16x\neventfd-semaphore: %d\n", n, sem)
 }

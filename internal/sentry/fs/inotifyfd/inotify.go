@@ -5,6 +5,7 @@
 package inotifyfd
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -246,7 +247,7 @@ func (f *File) Ioctl(_ vfs.Caller, _ *vfs.FileDescription, cmd uint32, arg uint6
 }
 
 // FDInfo adds the lines of /proc/pid/fdinfo.
-func (f *File) FDInfo(b []byte) []byte {
+func (f *File) FDInfo(b *bytes.Buffer) {
 	f.control.Lock()
 	defer f.control.Unlock()
 	f.mu.Lock()
@@ -259,7 +260,6 @@ func (f *File) FDInfo(b []byte) []byte {
 	f.mu.Unlock()
 	for _, w := range list {
 		a, _ := w.Inode().Attr()
-		b = fmt.Appendf(b, "inotify wd:%x ino:%x sdev:%x mask:%x ignored_mask:0\n", w.WD, a.Ino, a.Dev, w.Mask())
+		fmt.Fprintf(b, "inotify wd:%x ino:%x sdev:%x mask:%x ignored_mask:0\n", w.WD, a.Ino, a.Dev, w.Mask())
 	}
-	return b
 }

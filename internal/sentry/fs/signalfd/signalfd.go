@@ -5,6 +5,7 @@
 package signalfd
 
 import (
+	"bytes"
 	"fmt"
 	"sync/atomic"
 
@@ -104,4 +105,4 @@ func (f *File) Queue(*vfs.FileDescription) *waiter.Queue { return f.maker.Signal
 func (f *File) QueueFor(c vfs.Caller) *waiter.Queue { return f.signals(c).SignalfdQueue() }
 
 // FDInfo adds the lines of /proc/pid/fdinfo.
-func (f *File) FDInfo(b []byte) []byte { return fmt.Appendf(b, "sigmask:\t%016x\n", f.mask.Load()) }
+func (f *File) FDInfo(b *bytes.Buffer) { fmt.Fprintf(b, "sigmask:\t%016x\n", f.mask.Load()) }

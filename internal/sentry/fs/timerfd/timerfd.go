@@ -4,6 +4,7 @@
 package timerfd
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -283,7 +284,7 @@ func (f *File) Ioctl(_ vfs.Caller, _ *vfs.FileDescription, cmd uint32, arg uint6
 }
 
 // FDInfo adds the lines of /proc/pid/fdinfo.
-func (f *File) FDInfo(b []byte) []byte {
+func (f *File) FDInfo(b *bytes.Buffer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -296,6 +297,6 @@ func (f *File) FDInfo(b []byte) []byte {
 		flags |= unix.TFD_TIMER_CANCEL_ON_SET
 	}
 	const sec = int64(time.Second)
-	return fmt.Appendf(b, "clockid: %d\nticks: %d\nsettime flags: 0%o\nit_value: (%d, %d)\nit_interval: (%d, %d)\n",
+	fmt.Fprintf(b, "clockid: %d\nticks: %d\nsettime flags: 0%o\nit_value: (%d, %d)\nit_interval: (%d, %d)\n",
 		f.clock, f.expired(now), flags, s.Value/sec, s.Value%sec, s.Interval/sec, s.Interval%sec)
 }
