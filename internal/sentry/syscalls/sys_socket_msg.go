@@ -75,7 +75,14 @@ func (c *sockCall) data(sc **scratch, done, want int) ([]byte, abi.Errno) {
 	case want == 0:
 		return nil, 0
 	case len(c.v.v) == 1 && c.stream():
-		return inPart(c.t, c.v.v[0].addr+uint64(done), want)
+		b, s, e := inPart(c.t, c.v.v[0].addr+uint64(done), want)
+		if s != nil {
+			if *sc != nil {
+				(*sc).put()
+			}
+			*sc = s
+		}
+		return b, e
 	case len(c.v.v) == 1:
 		return c.t.WriteBuf(c.v.v[0].addr, want)
 	}
@@ -166,9 +173,11 @@ func (c *sockCall) recv(flags uint32) (uint64, abi.Errno) {
 	done := 0
 	for {
 		want := min(c.v.total-done, chunkSize)
-		b := c.t.ReadBuf(want)
+		o := getOut(c.t, want)
+		b := o.b
 		n, e := c.recvWait(b, flags)
 		if e != 0 {
+			o.put()
 			if done > 0 {
 				return uint64(done), 0
 			}
@@ -177,12 +186,14 @@ func (c *sockCall) recv(flags uint32) (uint64, abi.Errno) {
 		if c.stream() && flags&unix.MSG_TRUNC != 0 && c.s.Opts().Family != unix.AF_UNIX {
 			done += n // thrown away
 		} else {
-			k, e := c.v.copyOut(c.t, done, b[:n])
+			k, e := c.v.copyOut(c.t, &o, done, b[:n])
 			done += k
 			if e != 0 && (done == 0 || !c.stream()) {
+				o.put()
 				return 0, e
 			}
 		}
+		o.put()
 		if !c.stream() {
 			if flags&unix.MSG_TRUNC != 0 && c.m.Len > done {
 				return uint64(c.m.Len), 0
