@@ -13,9 +13,12 @@ import (
 func (c *creation) planCgroup() error {
 	l := c.bundle.config.Linux
 	conf := &cgroups.Cgroup{
-		Name: c.opts.ID, Path: l.CgroupsPath,
+		Path:    l.CgroupsPath,
 		Systemd: c.rt.SystemdCgroup, Rootless: c.rt.rootless(),
 		Resources: resourcesOf(l.Resources),
+	}
+	if conf.Path == "" {
+		conf.Name = c.opts.ID
 	}
 	if conf.Systemd {
 		if err := systemdNames(conf, l.CgroupsPath); err != nil {
@@ -48,7 +51,6 @@ func (c *creation) planCgroup() error {
 
 // systemdNames reads cgroupsPath in the form slice:prefix:name.
 func systemdNames(conf *cgroups.Cgroup, path string) error {
-	conf.Path = ""
 	if path == "" {
 		conf.Parent, conf.ScopePrefix = "system.slice", "bulkhead"
 		if conf.Rootless {
@@ -60,6 +62,7 @@ func systemdNames(conf *cgroups.Cgroup, path string) error {
 	if len(parts) != 3 || parts[2] == "" {
 		return fmt.Errorf("linux.cgroupsPath %q: with --systemd-cgroup it must be slice:prefix:name", path)
 	}
+	conf.Path = ""
 	conf.Parent, conf.ScopePrefix, conf.Name = parts[0], parts[1], parts[2]
 	return nil
 }
