@@ -15,10 +15,15 @@ var lastIno atomic.Uint64
 // number themselves above 1<<32.
 func NewIno() uint64 { return lastIno.Add(1) }
 
-// Node is what every inode here has. Fields are set before it is used.
+// Node is what every inode here has.
 type Node struct {
 	vfs.InodeBase
 	vfs.InodeDefaults
+	Meta
+}
+
+// Meta are an inode's attributes, set before it is used.
+type Meta struct {
 	Mode  uint32 // with its type
 	Ino   uint64
 	Nlink uint32
