@@ -14,7 +14,8 @@ type pollItem struct {
 	fd    *vfs.FileDescription // counted; nil: passed over
 	want  uint32
 	got   uint32
-	only  bool // select: Err and Hup count only where a set asks for them
+	num   int32 // select: the descriptor
+	only  bool  // select: Err and Hup count only where a set asks for them
 	queue *waiter.Queue
 	entry waiter.Entry
 }

@@ -31,6 +31,7 @@ func init() {
 		{unix.SYS_MOUNT_SETATTR, "mount_setattr", "fd path hex ptr size"},
 		{unix.SYS_STATMOUNT, "statmount", "ptr ptr size hex"},
 		{unix.SYS_LISTMOUNT, "listmount", "ptr ptr size hex"},
+		{467, "open_tree_attr", "fd path hex ptr size"},
 	} {
 		register(Row{Nr: r.nr, Name: r.name, Args: r.args, Refuse: unix.ENOSYS, Why: why})
 	}

@@ -38,6 +38,9 @@ func init() {
 		Row{Nr: sysSetxattrat + 1, Name: "getxattrat", Args: "fd path hex str ptr size"},
 		Row{Nr: sysSetxattrat + 2, Name: "listxattrat", Args: "fd path hex ptr size"},
 		Row{Nr: sysSetxattrat + 3, Name: "removexattrat", Args: "fd path hex str"})
+	refuse("inode flags of Linux 6.17 are not built", unix.ENOSYS,
+		Row{Nr: 468, Name: "file_getattr", Args: "fd path ptr size hex"},
+		Row{Nr: 469, Name: "file_setattr", Args: "fd path ptr size hex"})
 	refuse("never existed in Linux, or no more", unix.ENOSYS,
 		Row{Nr: unix.SYS_USELIB, Name: "uselib", Args: "path"},
 		Row{Nr: unix.SYS_USTAT, Name: "ustat", Args: "dev ptr"},

@@ -18,25 +18,29 @@ const (
 	selectEx  = waiter.Pri
 )
 
-// fdSets are select's three sets, as words of 64 descriptors.
+// fdSets are select's three sets, as bytes of 8 descriptors: what is asked, and
+// what is answered.
 type fdSets struct {
-	addr [3]uint64 // 0: not given
-	set  [3][]byte
-	n    int // descriptors
+	addr    [3]uint64 // 0: not given
+	ask     [3][]byte
+	answers [3][]byte
+	n       int // descriptors
 }
 
-// copySets copies the sets that are given. Descriptors beyond the table's size
-// are not looked at.
-func (f *fdSets) copySets(t *kernel.Task, n int32, addrs [3]uint64) abi.Errno {
+// copySets copies the sets that are given into memory of s. Descriptors beyond
+// the table's size are not looked at.
+func (f *fdSets) copySets(t *kernel.Task, s *pollSet, n int32, addrs [3]uint64) abi.Errno {
 	if n < 0 {
 		return unix.EINVAL
 	}
 	f.n, f.addr = min(int(n), t.FDs().Size()), addrs
 	size := (f.n + 63) / 64 * 8
+	raw := s.bytes(6 * size)
+	clear(raw)
 	for i, addr := range addrs {
-		f.set[i] = make([]byte, size)
+		f.ask[i], f.answers[i], raw = raw[:size], raw[size:2*size], raw[2*size:]
 		if addr != 0 && size > 0 {
-			if e := t.CopyIn(addr, f.set[i]); e != 0 {
+			if e := t.CopyIn(addr, f.ask[i]); e != 0 {
 				return e
 			}
 		}
@@ -44,13 +48,13 @@ func (f *fdSets) copySets(t *kernel.Task, n int32, addrs [3]uint64) abi.Errno {
 	return 0
 }
 
-func (f *fdSets) has(i, fd int) bool { return f.set[i][fd/8]>>(fd%8)&1 != 0 }
+func (f *fdSets) asks(i int, num int32) bool { return f.ask[i][num/8]>>(num%8)&1 != 0 }
 
-// fill gives s every descriptor of the sets; the items' numbers go to nums.
-func (f *fdSets) fill(t *kernel.Task, s *pollSet) (nums []int32, e abi.Errno) {
+// fill gives s every descriptor of the sets.
+func (f *fdSets) fill(t *kernel.Task, s *pollSet) abi.Errno {
 	le := binary.LittleEndian
-	for w := 0; w < len(f.set[0]); w += 8 {
-		all := le.Uint64(f.set[0][w:]) | le.Uint64(f.set[1][w:]) | le.Uint64(f.set[2][w:])
+	for w := 0; w < len(f.ask[0]); w += 8 {
+		all := le.Uint64(f.ask[0][w:]) | le.Uint64(f.ask[1][w:]) | le.Uint64(f.ask[2][w:])
 		for ; all != 0; all &= all - 1 {
 			num := w*8 + bits.TrailingZeros64(all)
 			if num >= f.n {
@@ -58,37 +62,34 @@ func (f *fdSets) fill(t *kernel.Task, s *pollSet) (nums []int32, e abi.Errno) {
 			}
 			var want uint32
 			for i, m := range [3]uint32{selectIn, selectOut, selectEx} {
-				if f.has(i, num) {
+				if f.asks(i, int32(num)) {
 					want |= m
 				}
 			}
 			fd, e := t.FDs().GetFile(int32(num))
 			if e != 0 {
-				return nil, e
+				return e
 			}
 			s.add(fd, want)
-			nums = append(nums, int32(num))
+			it := &s.items[len(s.items)-1]
+			it.only, it.num = true, int32(num)
 		}
 	}
-	return nums, 0
+	return 0
 }
 
-// answer writes the ready descriptors into the sets, and counts them.
-func (f *fdSets) answer(t *kernel.Task, s *pollSet, nums []int32) (uint64, abi.Errno) {
-	var asked [3][]byte
-	asked, f.set = f.set, [3][]byte{}
+// answer writes the ready descriptors into the guest's sets, and counts them.
+func (f *fdSets) answer(t *kernel.Task, s *pollSet) (uint64, abi.Errno) {
 	count := uint64(0)
 	for i, m := range [3]uint32{selectIn, selectOut, selectEx} {
-		f.set[i] = make([]byte, len(asked[i]))
 		for k := range s.items {
-			num := nums[k]
-			if s.items[k].got&m != 0 && asked[i][num/8]>>(num%8)&1 != 0 {
-				f.set[i][num/8] |= 1 << (num % 8)
+			if it := &s.items[k]; it.got&m != 0 && f.asks(i, it.num) {
+				f.answers[i][it.num/8] |= 1 << (it.num % 8)
 				count++
 			}
 		}
-		if f.addr[i] != 0 && len(f.set[i]) > 0 {
-			if e := t.CopyOut(f.addr[i], f.set[i]); e != 0 {
+		if f.addr[i] != 0 && len(f.answers[i]) > 0 {
+			if e := t.CopyOut(f.addr[i], f.answers[i]); e != 0 {
 				return 0, e
 			}
 		}
@@ -99,22 +100,18 @@ func (f *fdSets) answer(t *kernel.Task, s *pollSet, nums []int32) (uint64, abi.E
 // doSelect is select(2) with its timeout worked out.
 func doSelect(t *kernel.Task, n int32, addrs [3]uint64, d timeout) (uint64, abi.Errno) {
 	var f fdSets
-	if e := f.copySets(t, n, addrs); e != 0 {
-		return 0, e
-	}
 	s := pollSets.Get().(*pollSet)
 	defer s.put()
-	nums, e := f.fill(t, s)
-	if e != 0 {
+	if e := f.copySets(t, s, n, addrs); e != 0 {
 		return 0, e
 	}
-	for k := range s.items {
-		s.items[k].only = true
+	if e := f.fill(t, s); e != 0 {
+		return 0, e
 	}
 	if _, e := s.wait(t, d.deadline, d.past); e != 0 {
 		return 0, e
 	}
-	return f.answer(t, s, nums)
+	return f.answer(t, s)
 }
 
 // sysSelect is select(2).
