@@ -184,7 +184,9 @@ func (t *Task) tasksWithFS() int32 {
 func (t *Task) becomeProgram(p *program, l *loaded) {
 	old := t.plat.th.Load()
 	t.plat.user.Store(false)
-	t.leaveHost(old)
+	if old != nil {
+		t.leaveHost(old)
+	}
 	t.plat.th.Store(l.th)
 	t.plat.vforker.end()
 	t.plat.vforker = nil
@@ -212,7 +214,7 @@ func comm(path string) string {
 }
 
 // enterProgram starts the program that exec has loaded.
-func (t *Task) enterProgram(*platform.Thread) platform.Kind {
+func (t *Task) enterProgram() platform.Kind {
 	th := t.plat.th.Load()
 	t.updateIds(th)
 	t.plat.kind = platform.KindSyscall

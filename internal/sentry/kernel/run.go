@@ -153,7 +153,7 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 	case ExitTask:
 		return t.exit(uint32(v))
 	case EnterProgram:
-		return t.enterProgram(th)
+		return t.enterProgram()
 	case RetryNative:
 		if !t.interrupted() {
 			return th.Resume(0, platform.ReplyRetry)
