@@ -193,7 +193,8 @@ func Link(c Caller, oldAt At, oldPath string, newAt At, newPath string, flags ui
 		how = LookupFollow
 	}
 	if flags&unix.AT_EMPTY_PATH != 0 {
-		if oldPath == "" && !c.Creds().Capable(auth.CAP_DAC_READ_SEARCH) {
+		own := oldAt.Dir != nil && oldAt.Dir.creds == c.Creds()
+		if oldPath == "" && !own && !c.Creds().Capable(auth.CAP_DAC_READ_SEARCH) {
 			return unix.ENOENT
 		}
 		how |= LookupEmpty

@@ -3,6 +3,8 @@ package vfs
 import (
 	"sync"
 	"sync/atomic"
+
+	"bulkhead.dev/bulkhead/internal/sentry/auth"
 )
 
 // Access modes of a description.
@@ -37,6 +39,7 @@ type FileDescription struct {
 	watchers releaseWatchers
 	ID       uint64 // unique; identifies the description to kcmp, flock and epoll
 
+	creds  *auth.Creds // of who opened it; nil for files without a name; constant
 	writes bool        // counted as a writer of its inode and mount; constant
 	denies bool        // keeps writers out, until released; constant
 	quiet  bool        // failed to open: no events

@@ -14,7 +14,7 @@ const O_LARGEFILE = 0x8000
 const (
 	oTmpfile      = 0x400000 // __O_TMPFILE, without O_DIRECTORY
 	resolveCached = 0x20     // RESOLVE_CACHED
-	openDropped   = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC
+	openDropped   = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC | unix.O_CLOEXEC
 	openPath      = unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_PATH | unix.O_CLOEXEC
 )
 
@@ -87,7 +87,9 @@ func Open(c Caller, at At, path string, how OpenHow) (*FileDescription, abi.Errn
 // of creating ignored.
 func OpenPath(c Caller, p Path, flags uint32) (*FileDescription, abi.Errno) {
 	if flags&unix.O_PATH != 0 {
-		return NewDescription(p, FileDefaults{}, flags&openPath, FMODE_PATH), 0
+		fd := NewDescription(p, FileDefaults{}, flags&(openPath&^unix.O_CLOEXEC), FMODE_PATH)
+		fd.creds = c.Creds()
+		return fd, 0
 	}
 	if e := mayOpen(c, p, flags); e != 0 {
 		return nil, e
@@ -147,7 +149,7 @@ func openInode(c Caller, p Path, flags uint32, created bool) (*FileDescription, 
 	}
 	// Terminals look at O_NOCTTY; it goes once the file is open.
 	fd := NewDescription(p, FileDefaults{}, flags&^(openDropped&^unix.O_NOCTTY)|O_LARGEFILE, AccessMode(flags))
-	fd.writes = writes
+	fd.writes, fd.creds = writes, c.Creds()
 	impl, e := openImpl(c, fd, ino, kind)
 	fd.flags.Store(fd.Flags() &^ unix.O_NOCTTY)
 	if e == 0 {
@@ -232,7 +234,7 @@ func openCreateOnce(c Caller, at At, path string, look Lookup, flags, mode uint3
 	}
 	created := false
 	for {
-		if w.slash || !plain(w.last) {
+		if !plain(w.last) || w.slash {
 			return nil, w.createdDir(flags)
 		}
 		again, made, e := w.createLast(flags, mode)
@@ -262,10 +264,18 @@ func openCreateOnce(c Caller, at At, path string, look Lookup, flags, mode uint3
 
 // createdDir is the error for O_CREAT of what must be a directory.
 func (w *walker) createdDir(flags uint32) abi.Errno {
-	if w.last == "" || !plain(w.last) || w.slash {
+	if plain(w.last) {
 		return unix.EISDIR
 	}
-	return 0
+	if w.last != "" {
+		if e := w.step(w.last, true); e != 0 {
+			return e
+		}
+	}
+	if flags&unix.O_EXCL != 0 {
+		return unix.EEXIST
+	}
+	return unix.EISDIR
 }
 
 // createLast makes the last component a file if there is none, and moves to

@@ -4,7 +4,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
-	"bulkhead.dev/bulkhead/internal/sentry/auth"
 )
 
 const renameFlags = unix.RENAME_NOREPLACE | unix.RENAME_EXCHANGE | unix.RENAME_WHITEOUT
@@ -55,9 +54,6 @@ func renameOnce(c Caller, oldAt At, oldPath string, newAt At, newPath string, fl
 	}
 	if r.from.cur.Mount.ReadOnly() {
 		return unix.EROFS
-	}
-	if flags&unix.RENAME_WHITEOUT != 0 && !c.Creds().Capable(auth.CAP_MKNOD) {
-		return unix.EPERM
 	}
 	return r.locked()
 }

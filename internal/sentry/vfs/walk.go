@@ -50,13 +50,16 @@ type walker struct {
 	slash bool   // slashes follow it
 	held  Path   // the target of the last magic link, pinned
 	moves uint64 // renames and mounts seen at the start, for scoped walks
+	// rooted: the root has been needed before. Linux, which finds it out
+	// late, refuses RESOLVE_NO_XDEV walks whose first need is a symlink's.
+	rooted bool
 }
 
 // start sets the walk to its first directory.
 func (w *walker) start(at At, path string) abi.Errno {
 	var cwd Path
 	w.root, cwd = at.FS.Both()
-	w.links = 0
+	w.links, w.rooted = 0, w.scoped()
 	switch {
 	case at.Dir != nil && (path == "" || path[0] != '/' || w.scoped()):
 		w.cur = at.Dir.Path
@@ -129,9 +132,10 @@ func (w *walker) toRoot() abi.Errno {
 	if w.how&LookupBeneath != 0 {
 		return unix.EXDEV
 	}
-	if w.how&LookupNoXDev != 0 && w.root.Mount != w.cur.Mount {
+	if w.how&LookupNoXDev != 0 && w.links > 0 && (!w.rooted || w.root.Mount != w.cur.Mount) {
 		return unix.EXDEV
 	}
+	w.rooted = true
 	w.set(w.root)
 	return 0
 }
@@ -239,6 +243,7 @@ func (w *walker) final(follow bool) abi.Errno {
 
 // up is the step to "..".
 func (w *walker) up() abi.Errno {
+	w.rooted = true
 	p := w.cur
 	for {
 		if p == w.root {
@@ -276,9 +281,6 @@ func (w *walker) up() abi.Errno {
 
 // lookup finds name in the current directory: perhaps a negative dentry.
 func (w *walker) lookup(name string) (*Dentry, abi.Errno) {
-	if len(name) > nameMax {
-		return nil, unix.ENAMETOOLONG
-	}
 	dir := w.cur.Dentry
 	dir.mu.RLock()
 	d := dir.children[name]
@@ -319,6 +321,9 @@ func (dir *Dentry) lookupLocked(c Caller, name string, stale *Dentry) (*Dentry, 
 	if dir.flags.Load()&dentryUnlinked != 0 {
 		return nil, unix.ENOENT
 	}
+	if len(name) > nameMax {
+		return nil, unix.ENAMETOOLONG
+	}
 	if d := dir.children[name]; d != nil {
 		if d != stale {
 			return d, 0
@@ -338,9 +343,6 @@ func (dir *Dentry) lookupLocked(c Caller, name string, stale *Dentry) (*Dentry, 
 
 // child finds a valid dentry for name with dir.mu held for writing.
 func (dir *Dentry) child(c Caller, name string) (*Dentry, abi.Errno) {
-	if len(name) > nameMax {
-		return nil, unix.ENAMETOOLONG
-	}
 	var stale *Dentry
 	if d := dir.children[name]; d != nil && dir.fs.Volatile && d.mounted.Load() == 0 &&
 		!dir.inode.(Revalidator).Revalidate(c, name, d.inode) {

@@ -108,6 +108,9 @@ func (p Path) xattrPermission(c Caller, name string, mask uint32) abi.Errno {
 		}
 		return emptySuffix(name)
 	}
+	if e := inodePermission(c, p.Dentry.fs, ino, mask); e != 0 {
+		return e
+	}
 	return unix.EOPNOTSUPP
 }
 

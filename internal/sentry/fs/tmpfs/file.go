@@ -81,12 +81,12 @@ func (r *regularFile) Seek(c vfs.Caller, fd *vfs.FileDescription, off int64, whe
 	}
 	page := off / pageSize
 	if whence == unix.SEEK_HOLE {
-		if h := f.held.hole(page); h > page {
+		if h := f.wrote.hole(page); h > page {
 			return min(h*pageSize, size), 0
 		}
 		return off, 0
 	}
-	d, ok := f.held.data(page)
+	d, ok := f.wrote.data(page)
 	if !ok || d*pageSize >= size {
 		return 0, unix.ENXIO
 	}

@@ -2,6 +2,7 @@ package tmpfs
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +38,7 @@ type regular struct {
 	win   window
 	own   int
 	held  extents // pages with storage
+	wrote extents // of these, those with data: what fallocate reserves reads as a hole
 	seals uint32
 }
 
@@ -131,6 +133,7 @@ func (f *regular) free(from, to int64) {
 	if first < last {
 		n := last - first - f.held.missing(first, last)
 		f.held.remove(first, last)
+		f.wrote.remove(first, last)
 		f.fs.uncharge(n)
 	}
 }
@@ -213,6 +216,7 @@ func (f *regular) write(c vfs.Caller, src []byte, off int64) (n int, end int64, 
 	n, e = f.put(src, off)
 	end = off + int64(n)
 	if n > 0 {
+		f.wrote.add(off/pageSize, roundUp(end)/pageSize)
 		f.size.Store(max(size, end))
 		f.modified()
 		f.dropFileCaps()
@@ -395,7 +399,7 @@ func (f *regular) refresh() {
 		off = h
 	}
 	before, after := f.held.pages(), now.pages()
-	f.held = now
+	f.held, f.wrote = now, slices.Clone(now)
 	f.fs.uncharge(before - after)
 }
 
@@ -408,7 +412,7 @@ func (f *regular) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fs.uncharge(f.held.pages())
-	f.held = nil
+	f.held, f.wrote = nil, nil
 	f.leaveStore()
 	f.store = inHeap
 	f.size.Store(0)
