@@ -59,3 +59,10 @@ func (s *Socket) procLine(w *bytes.Buffer) {
 	}
 	w.WriteByte('\n')
 }
+
+// Count is the number of sockets.
+func (ns *Namespace) Count() int {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return len(ns.sockets)
+}
