@@ -153,3 +153,25 @@ func satAdd(a, b int64) int64 {
 	}
 	return s
 }
+
+// SleepClock tells whether clock_nanosleep(2) may sleep on clock id, and
+// whether that is a CPU-time clock.
+func (t *Task) SleepClock(id int32) (cpu bool, e abi.Errno) {
+	c, ok, e := t.cpuClockOf(id)
+	switch {
+	case e != 0:
+		return ok, e
+	case ok && c.task == t:
+		return true, unix.EINVAL // it would never wake
+	case ok:
+		return true, 0
+	case !isHostClock(id):
+		return false, unix.EINVAL
+	case id == unix.CLOCK_MONOTONIC_RAW, id == unix.CLOCK_REALTIME_COARSE, id == unix.CLOCK_MONOTONIC_COARSE, isAlarmClock(id):
+		return false, unix.EOPNOTSUPP
+	}
+	return false, 0
+}
+
+// MonoDeadline turns a time of a host's clock into CLOCK_MONOTONIC.
+func MonoDeadline(id int32, at int64) int64 { return monoDeadline(id, at) }

@@ -35,6 +35,7 @@ func (t *Task) PrepareExec() abi.Errno {
 	tg.execID++
 	tg.exitSignal = SIGCHLD
 	tg.didExec = true
+	tg.barrier.Store(false)
 	k.mu.Unlock()
 	t.resetSignals()
 	return 0

@@ -187,6 +187,7 @@ func (k *Kernel) addProcess(parent, t *Task, o *CloneOptions) abi.Errno {
 	tg.dumpable.Store(p.dumpable.Load())
 	tg.oomAdj.Store(p.oomAdj.Load())
 	tg.noTHP.Store(p.noTHP.Load())
+	tg.barrier.Store(p.barrier.Load())
 	tg.info = p.Info()
 	tg.hasSubreaper = p.hasSubreaper || p.subreaper
 	t.tg = tg

@@ -1,0 +1,217 @@
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/auth"
+	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+	"bulkhead.dev/bulkhead/internal/sentry/ktime"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	register(
+		Row{Nr: unix.SYS_UNAME, Name: "uname", Args: "ptr", Fn: sysUname},
+		Row{Nr: unix.SYS_SETHOSTNAME, Name: "sethostname", Args: "ptr size", Fn: sysSethostname},
+		Row{Nr: unix.SYS_SETDOMAINNAME, Name: "setdomainname", Args: "ptr size", Fn: sysSetdomainname},
+		Row{Nr: unix.SYS_SYSINFO, Name: "sysinfo", Args: "ptr", Fn: sysSysinfo},
+		Row{Nr: unix.SYS_PERSONALITY, Name: "personality", Args: "hex", Fn: sysPersonality,
+			Missing: "flags are kept; ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC change no layout"},
+		Row{Nr: unix.SYS_GETRANDOM, Name: "getrandom", Args: "buf size flags:getrandom", Fn: sysGetrandom},
+		Row{Nr: unix.SYS_SYSLOG, Name: "syslog", Args: "int ptr size", Fn: sysSyslog, Missing: "the log is empty"},
+		Row{Nr: unix.SYS_MEMBARRIER, Name: "membarrier", Args: "int hex int", Fn: sysMembarrier,
+			Missing: "the SYNC_CORE and RSEQ commands; private barriers are as slow as global ones"},
+	)
+}
+
+const (
+	utsLen        = 65
+	personaQuery  = 0xffffffff
+	personaMask   = 0xff
+	persona32     = 8
+	personaUname2 = 0x0020000
+)
+
+// sysUname is uname(2).
+func sysUname(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	k := t.Kernel()
+	machine, release := kernel.UTSMachine, kernel.UTSRelease
+	if t.Personality()&personaMask == persona32 {
+		machine = "i686"
+	}
+	if t.Personality()&personaUname2 != 0 {
+		release = "2.6.72"
+	}
+	var b [6 * utsLen]byte
+	for i, s := range [...]string{kernel.UTSSysname, k.Hostname(), release, kernel.UTSVersion, machine, k.Domainname()} {
+		copy(b[i*utsLen:(i+1)*utsLen-1], s)
+	}
+	return 0, t.CopyOut(a[0], b[:])
+}
+
+// setName is sethostname(2)'s and setdomainname(2)'s common part.
+func setName(t *kernel.Task, a *Args, set func(string) abi.Errno) (uint64, abi.Errno) {
+	if !t.Creds().Capable(auth.CAP_SYS_ADMIN) {
+		return 0, unix.EPERM
+	}
+	n := a.Int(1)
+	if n < 0 || n >= utsLen {
+		return 0, unix.EINVAL
+	}
+	b := make([]byte, n)
+	if e := t.CopyIn(a[0], b); e != 0 {
+		return 0, e
+	}
+	return 0, set(string(b))
+}
+
+// sysSethostname is sethostname(2).
+func sysSethostname(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	return setName(t, a, t.Kernel().SetHostname)
+}
+
+// sysSetdomainname is setdomainname(2).
+func sysSetdomainname(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	return setName(t, a, t.Kernel().SetDomainname)
+}
+
+const sysinfoSize = 112
+
+// sysSysinfo is sysinfo(2).
+func sysSysinfo(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	k := t.Kernel()
+	total, free := k.Memory()
+	_, procs := k.Counts()
+	var b [sysinfoSize]byte
+	le := binary.LittleEndian
+	le.PutUint64(b[:], uint64((ktime.Mono()-k.BootMono())/1e9))
+	le.PutUint64(b[32:], total)
+	le.PutUint64(b[40:], free)
+	le.PutUint16(b[80:], uint16(min(procs, 0xffff)))
+	le.PutUint32(b[104:], 1) // mem_unit
+	return 0, t.CopyOut(a[0], b[:])
+}
+
+// sysPersonality is personality(2).
+func sysPersonality(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	old := t.Personality()
+	if p := a.Uint32(0); p != personaQuery {
+		t.SetPersonality(p)
+	}
+	return uint64(old), 0
+}
+
+// sysGetrandom is getrandom(2), from the host's pool.
+func sysGetrandom(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	const known = unix.GRND_NONBLOCK | unix.GRND_RANDOM | unix.GRND_INSECURE
+	flags := a.Uint32(2)
+	if flags&^known != 0 || flags&(unix.GRND_RANDOM|unix.GRND_INSECURE) == unix.GRND_RANDOM|unix.GRND_INSECURE {
+		return 0, unix.EINVAL
+	}
+	count := min(a[1], maxRW)
+	if !accessOK(a[0], count) {
+		return 0, unix.EFAULT
+	}
+	out := getOut(t, int(min(count, chunkSize)))
+	defer out.put()
+	done := uint64(0)
+	for done < count {
+		b := out.b[:min(count-done, uint64(len(out.b)))]
+		n, err := unix.Getrandom(b, 0)
+		if err != nil || n == 0 {
+			break
+		}
+		k, e := out.copyOut(t, a[0]+done, b[:n])
+		done += uint64(k)
+		if e != 0 {
+			if done == 0 {
+				return 0, e
+			}
+			break
+		}
+		if done < count && t.Interrupted() {
+			break
+		}
+	}
+	return done, 0
+}
+
+// Actions of syslog(2).
+const (
+	syslogClose = iota
+	syslogOpen
+	syslogRead
+	syslogReadAll
+	syslogReadClear
+	syslogClear
+	syslogConsoleOff
+	syslogConsoleOn
+	syslogConsoleLevel
+	syslogSizeUnread
+	syslogSizeBuffer
+
+	syslogBuffer = 1 << 17
+)
+
+// sysSyslog is syslog(2) on a log that is empty, with dmesg_restrict set.
+func sysSyslog(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	c := t.Creds()
+	if !c.Capable(auth.CAP_SYSLOG) && !c.Capable(auth.CAP_SYS_ADMIN) {
+		return 0, unix.EPERM
+	}
+	switch a.Int(0) {
+	case syslogRead, syslogReadAll, syslogReadClear:
+		if a[1] == 0 || a.Int(2) < 0 {
+			return 0, unix.EINVAL
+		}
+		if a.Int(0) == syslogRead && a.Int(2) > 0 {
+			return 0, t.Pause() // no line ever comes
+		}
+		return 0, 0
+	case syslogClose, syslogOpen, syslogClear, syslogConsoleOff, syslogConsoleOn, syslogSizeUnread:
+		return 0, 0
+	case syslogConsoleLevel:
+		return 0, einvalUnless(a.Int(2) >= 1 && a.Int(2) <= 8)
+	case syslogSizeBuffer:
+		return syslogBuffer, 0
+	}
+	return 0, unix.EINVAL
+}
+
+// Commands of membarrier(2).
+const (
+	membarrierQuery             = 0
+	membarrierGlobal            = 1
+	membarrierGlobalExpedited   = 2
+	membarrierRegisterGlobal    = 4
+	membarrierPrivateExpedited  = 8
+	membarrierRegisterExpedited = 16
+	membarrierKnown             = 31
+)
+
+// sysMembarrier is membarrier(2). The host's global barrier reaches the
+// guest's threads wherever they run; a private one is made of it.
+func sysMembarrier(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	if a.Uint32(1) != 0 {
+		return 0, unix.EINVAL
+	}
+	switch a.Int(0) {
+	case membarrierQuery:
+		return membarrierKnown, 0
+	case membarrierRegisterGlobal:
+		return 0, 0
+	case membarrierRegisterExpedited:
+		t.ThreadGroup().RegisterBarrier()
+		return 0, 0
+	case membarrierPrivateExpedited:
+		if !t.ThreadGroup().BarrierRegistered() {
+			return 0, unix.EPERM
+		}
+		return 0, t.Kernel().GlobalBarrier()
+	case membarrierGlobal, membarrierGlobalExpedited:
+		return 0, t.Kernel().GlobalBarrier()
+	}
+	return 0, unix.EINVAL
+}
