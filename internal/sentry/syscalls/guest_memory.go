@@ -151,6 +151,11 @@ func (o *outBuf) copyOut(t *kernel.Task, addr uint64, src []byte) (int, abi.Errn
 	return len(src), 0
 }
 
+// copyOutPart copies at once, and tells how much arrived before a bad page.
+func copyOutPart(t *kernel.Task, addr uint64, src []byte) (int, abi.Errno) {
+	return t.CopyOutNow(addr, src)
+}
+
 // copyOut spreads src, a part of o, over the parts from offset on, and tells
 // how much of it arrived before a bad page.
 func (v *iovecs) copyOut(t *kernel.Task, o *outBuf, off int, src []byte) (int, abi.Errno) {
