@@ -9,6 +9,7 @@ package drive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,7 +58,11 @@ func privateMounts(hideUnified bool) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+	err := unix.Unshare(unix.CLONE_NEWNS)
+	if errors.Is(err, unix.EPERM) && !hideUnified {
+		return nil // root without CAP_SYS_ADMIN: the runtimes say what they miss
+	}
+	if err != nil {
 		return fmt.Errorf("a mount namespace for the runtimes: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {

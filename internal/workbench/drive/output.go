@@ -66,11 +66,12 @@ func (o *watch) read() {
 	buf := make([]byte, 32<<10)
 	for seen := false; ; {
 		n, err := o.r.Read(buf)
+		came := time.Now()
+		o.buffer.Write(buf[:n])
 		if n > 0 && !seen {
 			seen = true
-			o.first <- time.Now()
+			o.first <- came
 		}
-		o.buffer.Write(buf[:n])
 		if err != nil {
 			return
 		}

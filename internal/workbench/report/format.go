@@ -59,11 +59,19 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'g', 2, 64)
 }
 
+// number writes a value in a unit; a count that is whole has no decimals.
+func number(v float64, unit string) string {
+	if unit == "" && v == math.Trunc(v) {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return digits(v)
+}
+
 // value writes a value with its unit.
 func value(v float64, unit string) string {
 	f, name := scaleOf(v, unit)
 	if name == "" {
-		return digits(v * f)
+		return number(v*f, unit)
 	}
 	return digits(v*f) + " " + name
 }
@@ -74,7 +82,7 @@ func interval(s stats.Summary, unit string) string {
 		return "one run"
 	}
 	f, _ := scaleOf(s.Median, unit)
-	return digits(s.Lo*f) + "–" + digits(s.Hi*f)
+	return number(s.Lo*f, unit) + "–" + number(s.Hi*f, unit)
 }
 
 // times writes a ratio.
@@ -89,8 +97,11 @@ func costText(f *figure) string {
 	if f.cost.N > 1 {
 		t += fmt.Sprintf(" (%s–%s)", digits(f.cost.Lo), digits(f.cost.Hi))
 	}
-	if f.verdict == stats.Noise {
+	switch f.verdict {
+	case stats.Noise:
 		t += " ≈"
+	case stats.Unknown:
+		t += " ?"
 	}
 	return t
 }
@@ -120,8 +131,11 @@ func join(parts []string) string {
 }
 
 func capital(s string) string {
-	if s == "" {
+	switch s {
+	case "":
 		return s
+	case "cpu":
+		return "CPU"
 	}
 	r := []rune(s)
 	return strings.ToUpper(string(r[:1])) + string(r[1:])

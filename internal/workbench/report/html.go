@@ -29,6 +29,7 @@ func HTML(res *results.Results) string {
 		"<link rel=\"icon\" href=\"data:,\">\n<title>Container runtimes side by side</title>\n<style>\n" + pageCSS + "</style>\n</head>\n<body>\n")
 	m.htmlHead(&b)
 	b.WriteString("<main>\n")
+	m.htmlOverview(&b)
 	m.htmlMeaning(&b)
 	m.htmlMatrix(&b)
 	m.htmlPlots(&b)
@@ -43,7 +44,15 @@ func (m *model) htmlHead(b *strings.Builder) {
 	res := m.res
 	fmt.Fprintf(b, "<header>\n<h1>Container runtimes side by side</h1>\n<p>%s, %s measurement%s. %s, %s, kernel %s.</p>\n",
 		res.Started.UTC().Format("2 January 2006, 15:04 UTC"), esc(res.Mode), partly(res), esc(res.Machine.CPU), count(res.Machine.CPUs, "CPU"), esc(res.Machine.Kernel))
-	b.WriteString("<nav><a href=\"#meaning\">What it means</a> <a href=\"#matrix\">Matrix</a> <a href=\"#plots\">Plots</a> <a href=\"#gaps\">Not measured</a> <a href=\"#figures\">All figures</a> <a href=\"#machine\">Machine and method</a> <button id=\"theme\" type=\"button\">Light or dark</button></nav>\n</header>\n")
+	b.WriteString("<nav><a href=\"#overview\">Overview</a> <a href=\"#meaning\">What it means</a> <a href=\"#matrix\">Matrix</a> <a href=\"#plots\">Plots</a> <a href=\"#gaps\">Not measured</a> <a href=\"#figures\">All figures</a> <a href=\"#machine\">Machine and method</a> <button id=\"theme\" type=\"button\">Light or dark</button></nav>\n</header>\n")
+}
+
+func (m *model) htmlOverview(b *strings.Builder) {
+	svg := m.overview()
+	if svg == "" {
+		return
+	}
+	fmt.Fprintf(b, "<section id=\"overview\">\n<h2>In one picture</h2>\n<p class=\"note\">What each workload costs, as a multiple of %s, with the interval; more than 1 is dearer. Hollow: within the noise, or too few runs to tell.</p>\n<figure>%s</figure>\n</section>\n", esc(m.baselineTitle()), svg)
 }
 
 func (m *model) htmlMeaning(b *strings.Builder) {
@@ -56,7 +65,7 @@ func (m *model) htmlMeaning(b *strings.Builder) {
 
 func (m *model) htmlMatrix(b *strings.Builder) {
 	b.WriteString("<section id=\"matrix\">\n<h2>The matrix</h2>\n")
-	fmt.Fprintf(b, "<p class=\"note\">Median, its interval, and the ratio to %s with its interval; ≈ is within the noise. A tap on a column's head sorts by it.</p>\n", esc(m.baselineTitle()))
+	fmt.Fprintf(b, "<p class=\"note\">Median, its interval, and the ratio to %s with its interval; ≈ is within the noise, ? too few runs to tell. A tap on a column's head sorts by it.</p>\n", esc(m.baselineTitle()))
 	for _, g := range m.groups {
 		fmt.Fprintf(b, "<h3>%s</h3>\n<div class=\"scroll\"><table class=\"matrix sortable\">\n<thead><tr><th scope=\"col\">workload</th>", esc(capital(g.name)))
 		for _, c := range m.columns {
@@ -182,7 +191,7 @@ func (m *model) htmlFigure(b *strings.Builder, r *row, f *figure, base bool) {
 	factor, _ := scaleOf(f.value.Median, r.m.Unit)
 	fmt.Fprintf(b, "<tr><td>%s</td><td>%s</td><td data-v=\"%g\">%s</td><td data-v=\"%g\">%s</td><td data-v=\"%g\">%.0f %%</td><td data-v=\"%g\">%s–%s</td><td data-v=\"%d\">%d</td>",
 		esc(r.name()), esc(f.rt.Title), f.value.Median, esc(value(f.value.Median, r.m.Unit)), f.value.Hi-f.value.Lo, esc(interval(f.value, r.m.Unit)),
-		f.value.Confidence, 100*f.value.Confidence, f.value.Max-f.value.Min, digits(f.value.Min*factor), digits(f.value.Max*factor), f.value.N, f.value.N)
+		f.value.Confidence, 100*f.value.Confidence, f.value.Max-f.value.Min, number(f.value.Min*factor, r.m.Unit), number(f.value.Max*factor, r.m.Unit), f.value.N, f.value.N)
 	if base || !f.cost.OK() {
 		b.WriteString("<td></td><td></td><td>")
 		if base {

@@ -10,7 +10,7 @@ import (
 const method = "Workloads run on all runtimes in turn, round after round, after a warm-up that does not count. " +
 	"A figure is the median of its runs with its 95 %% interval by order statistics (below six runs: their whole range). " +
 	"× is the ratio to %s, run by run, turned so that more than 1 means dearer: slower, fewer per second, more memory; " +
-	"≈ marks a difference within the noise, that is, whose interval holds 1. " +
+	"≈ marks a difference within the noise, that is, whose interval holds 1, and ? fewer than five runs, too few to tell. " +
 	"All runtimes run the same root file system, read-only, with the same mounts and capabilities, and without a seccomp profile."
 
 // Markdown is the matrix as a document.
@@ -26,7 +26,7 @@ func Markdown(res *results.Results) string {
 	}
 	b.WriteString("\n## What it means\n")
 	for _, p := range m.tradeOffs() {
-		fmt.Fprintf(&b, "\n**%s.** %s\n", p.head, strings.Join(p.lines, " "))
+		fmt.Fprintf(&b, "\n**%s.** %s\n", mdText(p.head), mdText(strings.Join(p.lines, " ")))
 	}
 	m.mdGaps(&b)
 	mdNotes(&b, res)
@@ -46,6 +46,9 @@ func cellText(s string) string {
 	s = strings.NewReplacer("|", "\\|", "<", "&lt;").Replace(s)
 	return s
 }
+
+// mdText is for text outside tables.
+func mdText(s string) string { return strings.ReplaceAll(s, "<", "&lt;") }
 
 func mdMachine(b *strings.Builder, res *results.Results) {
 	b.WriteString("## The machine\n\n| | |\n|---|---|\n")

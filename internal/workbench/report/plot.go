@@ -52,15 +52,10 @@ func (a axis) at(v float64) float64 {
 }
 
 // ticks are round values, three to five of them.
-func (a axis) ticks() []float64 {
+func (a axis) ticks(unit string) []float64 {
 	var out []float64
 	if a.log {
-		first, last := math.Ceil(math.Log10(a.lo)-1e-9), math.Floor(math.Log10(a.hi)+1e-9)
-		step := math.Max(1, math.Ceil((last-first)/4))
-		for e := first; e <= last; e += step {
-			out = append(out, math.Pow(10, e))
-		}
-		return out
+		return a.logTicks(unit)
 	}
 	step := math.Pow(10, math.Floor(math.Log10(a.hi)))
 	for _, d := range []float64{1, 2, 5, 10} {
@@ -71,6 +66,31 @@ func (a axis) ticks() []float64 {
 	}
 	for v := 0.0; v <= a.hi; v += step {
 		out = append(out, v)
+	}
+	return out
+}
+
+// logTicks are powers of ten, of four for bytes, with steps between them when
+// there are few.
+func (a axis) logTicks(unit string) []float64 {
+	base, between := 10.0, []float64{1, 3}
+	if strings.HasPrefix(unit, "B") {
+		base, between = 4, []float64{1}
+	}
+	log := func(v float64) float64 { return math.Log(v) / math.Log(base) }
+	first, last := math.Ceil(log(a.lo)-1e-9), math.Floor(log(a.hi)+1e-9)
+	step := math.Max(1, math.Ceil((last-first)/4))
+	if last-first > 1 {
+		between = between[:1]
+	}
+	var out []float64
+	for e := first - 1; e <= last; e++ {
+		for _, f := range between {
+			v := f * math.Pow(base, e)
+			if v >= a.lo*0.999 && v <= a.hi*1.001 && (len(between) > 1 || math.Mod(e-first, step) == 0) {
+				out = append(out, v)
+			}
+		}
 	}
 	return out
 }
@@ -123,7 +143,7 @@ func plotLabel(r *row) string {
 
 func drawAxis(b *strings.Builder, a axis, unit string, height float64) {
 	bottom := height - axisHeight
-	for _, t := range a.ticks() {
+	for _, t := range a.ticks(unit) {
 		x := a.at(t)
 		anchor := "middle"
 		if x < 20 {

@@ -36,8 +36,11 @@ func shortCell(f *figure, unit string) string {
 	if f.cost.OK() {
 		t += " " + times(f.cost.Median)
 	}
-	if f.verdict == stats.Noise {
+	switch {
+	case f.verdict == stats.Noise:
 		t += "≈"
+	case f.verdict == stats.Unknown && f.cost.OK():
+		t += "?"
 	}
 	return t
 }

@@ -90,7 +90,7 @@ func (p *paragraph) add(format, a, b string, say bool) {
 	}
 }
 
-func phrase(f *figure) string { return f.rt.Title + " " + strings.TrimSuffix(costText(f), " ≈") }
+func phrase(f *figure) string { return f.rt.Title + " " + strings.TrimRight(costText(f), " ≈?") }
 
 func measured(r *row) int {
 	n := 0
@@ -148,7 +148,7 @@ func extreme(costs []costed, want stats.Verdict) string {
 	var out []string
 	for _, c := range costs {
 		if c.f.verdict == want && len(out) < 3 {
-			out = append(out, fmt.Sprintf("“%s” %s", c.r.name(), costText(c.f)))
+			out = append(out, fmt.Sprintf("“%s” %s", c.r.name(), costText(c.f))) // a verdict: no mark
 		}
 	}
 	return join(out)
