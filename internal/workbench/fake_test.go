@@ -173,7 +173,7 @@ func newLab(t *testing.T, modes ...string) *lab {
 	for _, m := range modes {
 		path := filepath.Join(l.dir, "fake-"+m)
 		if m != "absent" {
-			script := fmt.Sprintf("#!/bin/sh\nFAKE_RUNTIME=%s exec %s \"$@\"\n", m, self)
+			script := fmt.Sprintf("#!/bin/sh\nGORACE=atexit_sleep_ms=0 FAKE_RUNTIME=%s exec %s \"$@\"\n", m, self)
 			if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}

@@ -124,7 +124,7 @@ func TestFailures(t *testing.T) {
 
 func TestHangingTrialIsBroken(t *testing.T) {
 	l := newLab(t, "ok", "hangtrial")
-	if code := l.bench(context.Background(), "--rounds", "1", "--workloads", "echo", "--try-limit", "500ms"); code != exitOK {
+	if code := l.bench(context.Background(), "--rounds", "1", "--workloads", "echo", "--try-limit", "3s"); code != exitOK {
 		t.Fatalf("exit %d: %s", code, l.stder.String())
 	}
 	if r := l.results().RuntimeNamed("hangtrial"); r.Status != results.RuntimeBroken || !strings.Contains(r.Why, "hangs") {
