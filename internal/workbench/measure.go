@@ -115,6 +115,10 @@ func find(ctx context.Context, o *options, p *plan, s *site, res *results.Result
 		}
 		fmt.Fprintf(stderr, "%-14s %s: %s\n", r.Name, d.Status, d.Why)
 	}
+	for _, r := range p.leftOut {
+		res.Runtimes = append(res.Runtimes, results.Runtime{Name: r.Name, Title: r.Title, Wall: r.Wall, Isolation: r.Isolation, Needs: r.Needs,
+			Command: r.Command, Status: results.RuntimeLeftOut, Why: "not part of a " + p.mode + " measurement: name it with --runtimes, or measure with --full"})
+	}
 	return found
 }
 

@@ -49,7 +49,7 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.baseline, "baseline", "runc", "")
 	f.IntVar(&o.rounds, "rounds", 0, "")
 	f.DurationVar(&o.timeLimit, "time-limit", 0, "")
-	f.DurationVar(&o.tryLimit, "try-limit", 30*time.Second, "")
+	f.DurationVar(&o.tryLimit, "try-limit", 10*time.Second, "")
 	f.StringVar(&o.rootfs, "rootfs", "", "")
 	f.StringVar(&o.image, "image", "", "")
 	f.StringVar(&o.out, "out", "report", "")
@@ -92,6 +92,7 @@ func (o *options) mode() string {
 type plan struct {
 	mode      string
 	runtimes  []*spec.Runtime
+	leftOut   []*spec.Runtime // not of this mode
 	workloads []*spec.Workload
 	rounds    int
 	limit     time.Duration
@@ -134,8 +135,16 @@ func (o *options) planRuntimes(p *plan) error {
 		if all, err = spec.SelectRuntimes(all, split(o.runtimes)); err != nil {
 			return err
 		}
+		p.runtimes = baselineFirst(all, o.baseline)
+		return nil
 	}
-	p.runtimes = baselineFirst(all, o.baseline)
+	for _, r := range baselineFirst(all, o.baseline) {
+		if r.InMode(p.mode) {
+			p.runtimes = append(p.runtimes, r)
+		} else {
+			p.leftOut = append(p.leftOut, r)
+		}
+	}
 	return nil
 }
 

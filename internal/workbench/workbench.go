@@ -52,7 +52,7 @@ results.json, matrix.md and index.html into the directory report.
   --out DIR             where the report goes (default report)
   --work DIR            where containers' writable directories are (default /var/tmp)
   --resume              go on with the results in --out
-  --try-limit TIME      how long a runtime's first run may take (default 30s)
+  --try-limit TIME      how long a runtime's first run may take (default 10s)
 
 ^C ends the measurement and keeps what was measured. Exit status: 0 measured, 1
 not, or compare found a regression, 2 wrong usage, 130 interrupted.

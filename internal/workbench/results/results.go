@@ -38,6 +38,7 @@ const (
 	RuntimeMeasured RuntimeStatus = "measured"
 	RuntimeAbsent   RuntimeStatus = "absent"
 	RuntimeBroken   RuntimeStatus = "does not start"
+	RuntimeLeftOut  RuntimeStatus = "left out"
 )
 
 // Runtime is one column of the matrix.

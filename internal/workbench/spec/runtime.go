@@ -28,6 +28,8 @@ type Runtime struct {
 	HideUnified bool `yaml:"hide-unified-cgroup"`
 	// Rootless says that the runtime needs no root at all.
 	Rootless bool `yaml:"rootless"`
+	// In names the modes that measure it: both when empty.
+	In []string `yaml:"in"`
 	// WhenMissing is what to do about an absent program.
 	WhenMissing string `yaml:"when-missing"`
 	// Client is set for a runtime behind a daemon's client, such as ctr.
@@ -106,11 +108,21 @@ func ParseRuntimes(file string, data []byte) ([]*Runtime, error) {
 		if len(r.Command) == 0 || r.Command[0] == "" {
 			bad("runtime %q: command: missing: want a list such as [runc]", r.Name)
 		}
+		for _, m := range r.In {
+			if m != "quick" && m != "full" {
+				bad("runtime %q: in: no such mode %q: want quick or full", r.Name, m)
+			}
+		}
 		if r.Client != nil && len(r.Client.Run) == 0 {
 			bad("runtime %q: client: run: missing", r.Name)
 		}
 	}
 	return f.Runtimes, errors.Join(errs...)
+}
+
+// InMode says whether a mode measures the runtime.
+func (r *Runtime) InMode(mode string) bool {
+	return len(r.In) == 0 || slices.Contains(r.In, mode)
 }
 
 // SelectRuntimes picks runtimes by name.
