@@ -151,6 +151,16 @@ func (o *outBuf) copyOut(t *kernel.Task, addr uint64, src []byte) (int, abi.Errn
 	return len(src), 0
 }
 
+// copyOutSure copies what must be taken back if it does not arrive: a bad
+// address is found now, not when the call ends.
+func copyOutSure(t *kernel.Task, addr uint64, src []byte) abi.Errno {
+	if t.MM().Writable(addr, uint64(len(src))) {
+		return t.CopyOut(addr, src)
+	}
+	_, e := t.CopyOutNow(addr, src)
+	return e
+}
+
 // copyOutPart copies at once, and tells how much arrived before a bad page.
 func copyOutPart(t *kernel.Task, addr uint64, src []byte) (int, abi.Errno) {
 	return t.CopyOutNow(addr, src)

@@ -84,7 +84,7 @@ func sysInotifyAddWatch(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 			return 0, e
 		}
 		defer path.DecRef()
-		if e := path.Permission(t, vfs.FMODE_READ); e != 0 {
+		if e := path.Permission(t, vfs.MayRead); e != 0 {
 			return 0, e
 		}
 		wd, e := f.AddWatch(path.Inode(), mask)

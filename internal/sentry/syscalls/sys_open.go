@@ -66,6 +66,9 @@ func openHow(flags, mode uint32) (vfs.OpenHow, abi.Errno) {
 
 func openAt(t *kernel.Task, dirfd int32, addr uint64, how vfs.OpenHow) (uint64, abi.Errno) {
 	p, e := pathAt(t, dirfd, addr)
+	if e == 0 && p.Dir == nil && dirfd != unix.AT_FDCWD && how.Resolve&unix.RESOLVE_IN_ROOT != 0 {
+		p.Dir, e = t.FDs().Get(dirfd) // an absolute path needs it too
+	}
 	if e != 0 {
 		return 0, e
 	}

@@ -40,7 +40,7 @@ func newPipe(t *kernel.Task, addr uint64, flags uint32) (uint64, abi.Errno) {
 	var b [8]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(rn))
 	binary.LittleEndian.PutUint32(b[4:], uint32(wn))
-	if e := t.CopyOut(addr, b[:]); e != 0 {
+	if e := copyOutSure(t, addr, b[:]); e != 0 {
 		t.FDs().Close(t, int32(rn))
 		t.FDs().Close(t, int32(wn))
 		return 0, e

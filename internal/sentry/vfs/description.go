@@ -269,7 +269,7 @@ func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Err
 	case unix.SEEK_SET:
 	case unix.SEEK_CUR:
 		if off > 0 && fd.off > math.MaxInt64-off {
-			return 0, unix.EOVERFLOW
+			return 0, unix.EINVAL
 		}
 		to = fd.off + off
 	default:

@@ -180,13 +180,13 @@ func (p *Pipe) read(dst []byte) (n int, freed bool, e abi.Errno) {
 // write adds src. Up to PIPE_BUF bytes go in whole or not at all; of more, as
 // much as there is room for.
 func (p *Pipe) write(src []byte, packet bool) (n int, e abi.Errno) {
+	if len(src) == 0 {
+		return 0, 0
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.readers == 0 {
 		return 0, unix.EPIPE
-	}
-	if len(src) == 0 {
-		return 0, 0
 	}
 	if !packet {
 		n = p.appendLast(src)
