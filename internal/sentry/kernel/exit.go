@@ -378,3 +378,26 @@ func (s *tgSignals) execWaiter() *Task {
 	defer s.mu.Unlock()
 	return s.execTask
 }
+
+// Reboot ends pid 1, and with it the sandbox, with the status of sig.
+func (k *Kernel) Reboot(sig int32) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.init == nil {
+		return
+	}
+	k.init.sig.mu.Lock()
+	defer k.init.sig.mu.Unlock()
+	if !k.init.sig.groupExit {
+		k.init.groupExitLocked(uint32(sig), nil)
+	}
+}
+
+// Alone tells whether the task is the only one of its process, and for vm too
+// whether nobody shares its memory.
+func (t *Task) Alone(vm bool) bool {
+	t.k.mu.RLock()
+	alone := len(t.tg.tasks) == 1
+	t.k.mu.RUnlock()
+	return alone && (!vm || t.mm == nil || t.mm.Users() <= 1)
+}

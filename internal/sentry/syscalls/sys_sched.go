@@ -26,6 +26,7 @@ func init() {
 		Row{Nr: unix.SYS_SCHED_GETAFFINITY, Name: "sched_getaffinity", Args: "pid size ptr", Fn: sysSchedGetaffinity},
 		Row{Nr: unix.SYS_SCHED_SETATTR, Name: "sched_setattr", Args: "pid ptr hex", Fn: sysSchedSetattr, Missing: kept + "; SCHED_DEADLINE"},
 		Row{Nr: unix.SYS_SCHED_GETATTR, Name: "sched_getattr", Args: "pid ptr size hex", Fn: sysSchedGetattr},
+		Row{Nr: unix.SYS_SCHED_YIELD, Name: "sched_yield", Fn: sysSchedYield},
 		Row{Nr: unix.SYS_GETPRIORITY, Name: "getpriority", Args: "int int", Fn: sysGetpriority},
 		Row{Nr: unix.SYS_SETPRIORITY, Name: "setpriority", Args: "int int int", Fn: sysSetpriority, Missing: kept},
 		Row{Nr: unix.SYS_IOPRIO_SET, Name: "ioprio_set", Args: "int int hex", Fn: sysIoprioSet, Missing: kept},
@@ -414,5 +415,11 @@ func sysGetcpu(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if a[1] != 0 {
 		return 0, put32(t, a[1], node)
 	}
+	return 0, 0
+}
+
+// sysSchedYield is sched_yield(2): the Sentry's thread stands for the guest's.
+func sysSchedYield(*kernel.Task, *Args) (uint64, abi.Errno) {
+	unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	return 0, 0
 }

@@ -33,6 +33,8 @@ type Row struct {
 	// call gives it; Why says why.
 	Refuse abi.Errno
 	Why    string
+
+	provisional bool // another family may replace it
 }
 
 // Table has a row for every number that Linux has given out.
@@ -41,7 +43,7 @@ var Table [512]Row
 // register adds a family's rows; each family calls it from an init function.
 func register(rows ...Row) {
 	for _, r := range rows {
-		if Table[r.Nr].Name != "" {
+		if old := &Table[r.Nr]; old.Name != "" && !old.provisional {
 			panic("syscalls: two rows for " + r.Name)
 		}
 		Table[r.Nr] = r
