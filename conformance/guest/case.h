@@ -111,18 +111,20 @@ _Noreturn void case_skip(const char *why);
 		for (;; _exit(0))
 
 // How a child ends. EXITS(p, n): exits with n. KILLED(p, sig): by a signal. JOIN(p): exits with 0.
-#define EXITS(p, n)                                                                                            \
-	do {                                                                                                   \
-		int st_ = 0;                                                                                   \
-		EQ(waitpid(p, &st_, 0), p);                                                                    \
-		if (!WIFEXITED(st_) || WEXITSTATUS(st_) != (n))                                                \
-			case_fail(__FILE__, __LINE__, "%s ended with status 0x%x, not exit %d", #p, st_, (n)); \
+#define EXITS(p, n)                                                                                              \
+	do {                                                                                                     \
+		pid_t p_ = (p);                                                                                  \
+		int st_ = 0, n_ = (int)(n);                                                                      \
+		EQ(waitpid(p_, &st_, 0), p_);                                                                    \
+		if (!WIFEXITED(st_) || WEXITSTATUS(st_) != n_)                                                   \
+			case_fail(__FILE__, __LINE__, "%s ended with status 0x%x, not exit %d", #p, st_, n_);    \
 	} while (0)
 #define JOIN(p) EXITS(p, 0)
 #define KILLED(p, sig)                                                                                          \
 	do {                                                                                                    \
+		pid_t p_ = (p);                                                                                 \
 		int st_ = 0;                                                                                    \
-		EQ(waitpid(p, &st_, 0), p);                                                                     \
+		EQ(waitpid(p_, &st_, 0), p_);                                                                   \
 		if (!WIFSIGNALED(st_) || WTERMSIG(st_) != (sig))                                                \
 			case_fail(__FILE__, __LINE__, "%s ended with status 0x%x, not %s", #p, st_, #sig);      \
 	} while (0)

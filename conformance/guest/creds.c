@@ -133,6 +133,7 @@ CASE(groups) {
 
 CASE(fsuid_follows_and_sets) {
 	root();
+	OK(chmod(".", 0777));
 	CHILD(p) {
 		EQ(setfsuid(-1), 0);
 		OK(seteuid(1000));
@@ -140,7 +141,6 @@ CASE(fsuid_follows_and_sets) {
 		OK(seteuid(0));
 		EQ(setfsuid(1234), 0);
 		EQ(setfsuid(-1), 1234);
-		OK(chmod(".", 0777));
 		spew("f", "");
 		struct stat st;
 		OK(stat("f", &st));

@@ -169,6 +169,7 @@ CASE(interrupted) {
 
 CASE(pi_lock_unlock) {
 	static int w;
+	static atomic_int tried;
 	int r = fx(&w, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0);
 	if (r < 0 && errno == ENOSYS) return; // a kernel built without PI futexes
 	EQ(r, 0);
@@ -177,13 +178,15 @@ CASE(pi_lock_unlock) {
 	void *body(void *a) {
 		ERR(fx(&w, FUTEX_TRYLOCK_PI_PRIVATE, 0, NULL, NULL, 0), EAGAIN);
 		ERR(fx(&w, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0), EPERM);
+		tried = syscall(SYS_gettid);
 		EQ(fx(&w, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0), 0);
 		EQ(fx(&w, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0), 0);
 		return a;
 	}
 	pthread_t t;
 	PT(pthread_create(&t, NULL, body, NULL));
-	sleep_ms(40);
+	EVENTUALLY(tried);
+	settle(tried);
 	EQ(fx(&w, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0), 0);
 	PT(pthread_join(t, NULL));
 	EQ(w, 0);

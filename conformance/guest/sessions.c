@@ -132,7 +132,6 @@ CASE(interrupt_reaches_foreground_group) {
 		readn(f[0], b, 2);
 		OK(tcsetpgrp(0, fg));
 		EQ(tcgetpgrp(0), fg);
-		write(2, "go\n", 3);
 		int out = OK(open("/dev/tty", O_WRONLY));
 		on_signal(SIGTTOU, SIG_IGN, 0);
 		writen(out, "ready\n", 6);

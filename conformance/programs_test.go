@@ -1,0 +1,78 @@
+package conformance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const programLimit = 120 * time.Second
+
+// TestPrograms runs every script of programs/ on the host and behind the wall; each checks its own results and exits 0.
+func TestPrograms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the real programs take minutes: not in a short run")
+	}
+	scripts, err := filepath.Glob("programs/*.sh")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts in programs/: %v", err)
+	}
+	var s sandbox
+	if !nativeOnly() {
+		s = wall(t)
+	}
+	dir := filepath.Join(base, "programs")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	re, room := chosen(t), jobs()
+	for _, script := range scripts {
+		name := strings.TrimSuffix(filepath.Base(script), ".sh")
+		if name == "lib" || !re.MatchString(name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			room <- struct{}{}
+			defer func() { <-room }()
+			path := filepath.Join(dir, name+".sh")
+			if err := copyFile(script, path); err != nil {
+				t.Fatal(err)
+			}
+			if end, detail, _ := runScript(t, native{}, path); end != "exit status 0" {
+				t.Fatalf("%s is broken on this host: %s\n%s", name, end, detail)
+			}
+			if nativeOnly() {
+				return
+			}
+			end, detail, left := runScript(t, s, path)
+			if end != "exit status 0" {
+				t.Errorf("%s: %s\n%s", name, end, detail)
+			}
+			for _, l := range left {
+				t.Errorf("%s left behind: %s", name, l)
+			}
+		})
+	}
+}
+
+// runScript runs one script in an empty directory; it gives how it ended and the last of what it said.
+func runScript(t *testing.T, p place, path string) (end, detail string, left []string) {
+	t.Helper()
+	dir, err := scratch(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	out := run(p, []string{"/bin/bash", path}, dir, []string{"HOME=" + dir, "LC_ALL=C.UTF-8"}, programLimit, programLimit)
+	if out.err != nil {
+		t.Fatal(out.err)
+	}
+	lines := append(out.lines, strings.Split(strings.TrimSpace(out.stderr), "\n")...)
+	if len(lines) > 25 {
+		lines = lines[len(lines)-25:]
+	}
+	return out.end, strings.Join(lines, "\n"), out.left
+}
