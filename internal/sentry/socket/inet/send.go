@@ -10,9 +10,10 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// SendMsg is sendmsg(2).
+// SendMsg is sendmsg(2). Netstack knows no urgent data: with MSG_OOB a stream's
+// bytes go in line, as a receiver with SO_OOBINLINE sees them.
 func (s *Socket) SendMsg(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Errno) {
-	if flags&(unix.MSG_OOB|unix.MSG_FASTOPEN) != 0 {
+	if flags&unix.MSG_FASTOPEN != 0 || flags&unix.MSG_OOB != 0 && !s.isTCP() {
 		return 0, unix.EOPNOTSUPP
 	}
 	var n int

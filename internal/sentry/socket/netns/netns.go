@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/socket"
 	"bulkhead.dev/bulkhead/internal/sentry/socket/inet"
 	"bulkhead.dev/bulkhead/internal/sentry/socket/netlink"
@@ -93,6 +94,10 @@ func (n *Namespace) Socket(c vfs.Caller, family, typ, protocol int) (socket.Sock
 		return result(st.New(c, family, typ, protocol))
 	case host.AF_NETLINK:
 		return result(n.netlink.New(c, typ, protocol))
+	case host.AF_PACKET:
+		if !c.Creds().Capable(auth.CAP_NET_RAW) {
+			return nil, host.EPERM
+		}
 	}
 	return nil, host.EAFNOSUPPORT
 }
