@@ -1,8 +1,10 @@
 package boot
 
 import (
+	"net"
 	"os"
 
+	"bulkhead.dev/bulkhead/internal/sentry/fs/sys"
 	"bulkhead.dev/bulkhead/internal/sentry/socket/netns"
 	"bulkhead.dev/bulkhead/internal/sentry/syscalls"
 	"bulkhead.dev/bulkhead/internal/wire"
@@ -16,4 +18,21 @@ func attachLinks(n *wire.Network, fds []int) error {
 		file = func(fd int) (*os.File, error) { return os.NewFile(uintptr(fd), "packet socket"), nil }
 	}
 	return syscalls.Net.Start(n, file)
+}
+
+// interfaces lists the network's for sysfs.
+func interfaces() []sys.Interface {
+	var out []sys.Interface
+	for _, l := range syscalls.Net.Interfaces() {
+		out = append(out, sys.Interface{
+			Name: l.Name, Index: l.Index, MTU: l.MTU, Flags: l.Flags(), Type: int(l.HardwareType()),
+			Address: net.HardwareAddr(l.MAC[:]).String(),
+			Stats: func() map[string]uint64 {
+				return map[string]uint64{
+					"rx_bytes": l.RxBytes, "rx_packets": l.RxPackets, "tx_bytes": l.TxBytes, "tx_packets": l.TxPackets,
+				}
+			},
+		})
+	}
+	return out
 }

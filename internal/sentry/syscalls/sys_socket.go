@@ -12,6 +12,7 @@ import (
 )
 
 func init() {
+	Net.Publish()
 	register(
 		Row{Nr: unix.SYS_SOCKET, Name: "socket", Args: "int flags:sock int", Fn: sysSocket,
 			Missing: "families but AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK give EAFNOSUPPORT"},
@@ -30,7 +31,7 @@ func init() {
 	)
 }
 
-// Net is the sandbox's network. Boot replaces it before the first task runs.
+// Net is the sandbox's network; /proc/net shows it.
 var Net = netns.New()
 
 // getSocket gets the socket behind a descriptor; EBADF, ENOTSOCK.

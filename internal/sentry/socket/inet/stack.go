@@ -93,9 +93,6 @@ func (st *Stack) configure() tcpip.Error {
 			return err
 		}
 	}
-	if err := st.net.SetPortRange(32768, 60999); err != nil {
-		return err
-	}
 	if err := st.net.CreateNICWithOptions(loopbackNIC, loopback.New(), stack.NICOptions{Name: "lo"}); err != nil {
 		return err
 	}
@@ -179,6 +176,9 @@ func (st *Stack) somaxconn() int        { return int(st.somax.Load()) }
 // net.ipv4.ip_unprivileged_port_start and net.core.somaxconn.
 func (st *Stack) SetUnprivilegedPort(p int) { st.lowPort.Store(int32(p)) }
 func (st *Stack) SetSomaxconn(n int)        { st.somax.Store(int32(n)) }
+
+// SetPortRange is the sysctl net.ipv4.ip_local_port_range.
+func (st *Stack) SetPortRange(lo, hi uint16) { st.net.SetPortRange(lo, hi) }
 
 // Close ends every connection and interface.
 func (st *Stack) Close() { st.net.Destroy() }

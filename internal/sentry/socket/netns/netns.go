@@ -25,6 +25,7 @@ type Namespace struct {
 	netlink *netlink.Namespace
 	somax   atomic.Int32
 	lowPort atomic.Int32
+	ports   atomic.Uint32 // net.ipv4.ip_local_port_range
 
 	inet atomic.Pointer[inet.Stack]
 	mu   sync.Mutex
@@ -37,6 +38,7 @@ func New() *Namespace {
 	n := &Namespace{Unix: unix.NewNamespace()}
 	n.somax.Store(4096)
 	n.lowPort.Store(1024)
+	n.ports.Store(32768<<16 | 60999)
 	n.netlink = netlink.NewNamespace(n)
 	n.Unix.DevIoctl = n.devIoctl
 	return n
@@ -65,6 +67,7 @@ func (n *Namespace) start() (*inet.Stack, error) {
 	}
 	st.SetSomaxconn(int(n.somax.Load()))
 	st.SetUnprivilegedPort(int(n.lowPort.Load()))
+	st.SetPortRange(n.PortRange())
 	if n.links != nil {
 		if err := n.links(st); err != nil {
 			st.Close()
