@@ -76,6 +76,7 @@ const (
 	opSetFS    = 17
 	opRobust   = 18
 	opSetSP    = 19
+	opPoke     = 20
 )
 
 type op struct {

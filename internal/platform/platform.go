@@ -229,3 +229,18 @@ func (p *Platform) Close() {
 		unix.Kill(proc.pid, unix.SIGKILL)
 	}
 }
+
+// Freeze stops every guest process with SIGSTOP, or continues them.
+func (p *Platform) Freeze(on bool) {
+	sig := unix.SIGCONT
+	if on {
+		sig = unix.SIGSTOP
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, proc := range p.procs {
+		if proc != p.zygote.proc {
+			unix.Kill(proc.pid, sig)
+		}
+	}
+}

@@ -70,6 +70,7 @@ typedef long s64;
 #define OP_SETFS 17
 #define OP_ROBUST 18
 #define OP_SETSP 19
+#define OP_POKE 20
 
 struct op {
 	u32 code, flags;

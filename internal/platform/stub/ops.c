@@ -154,6 +154,18 @@ static s64 patch(u64 *a)
 	return 0;
 }
 
+/* poke writes a[2] bytes of the slot's data at a[1] into the Sentry's own page
+ * of trampolines at a[0], whose protection is a[3]. */
+static s64 poke(struct slot *s, u64 *a)
+{
+	u64 page = a[0] & -4096ul;
+	s64 r = SYS3(NR_mprotect, page, 4096, 7);
+	if (r < 0)
+		return r;
+	stub_copy((void *)a[0], (u8 *)s + SLOT_DATA + a[1], a[2]);
+	return SYS3(NR_mprotect, page, 4096, a[3]);
+}
+
 static s64 install_filter(struct slot *s, u64 off, u64 n)
 {
 	struct { unsigned short len; u64 insns; } prog = { n, (u64)s + SLOT_DATA + off };
@@ -210,6 +222,8 @@ s64 run_op(struct thread *t, struct ucontext *uc, struct op *op)
 		return 0;
 	case OP_PATCH:
 		return patch(a);
+	case OP_POKE:
+		return poke(s, a);
 	case OP_ROBUST:
 		robust(a[0], (u32)a[1]);
 		return 0;

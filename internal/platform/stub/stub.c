@@ -11,13 +11,17 @@ _Static_assert(__builtin_offsetof(struct slot, op) == 0x240, "slot");
 _Static_assert(sizeof(struct slot) <= 4096, "slot");
 
 #define OFF(f) (u32) __builtin_offsetof(struct slot, f)
-/* The Sentry's tests compare these with their own numbers. */
-__attribute__((section(".layout"), used)) const u32 layout[] = {
+/* What the Sentry reads in the file: where trampolines go, and numbers that its
+ * tests compare with their own. */
+__attribute__((section(".layout"), used)) const struct {
+	void (*fast)(void);
+	u32 numbers[37];
+} layout = { fast_entry, {
 	OFF(turn), OFF(sentry_sleeps), OFF(guest_sleeps), OFF(done_seq), OFF(host_tid), OFF(spin_tsc), OFF(yields),
 	OFF(answers), OFF(pid), OFF(kind), OFF(nr), OFF(arg), OFF(ip), OFF(sp), OFF(sig), OFF(code), OFF(addr), OFF(trapno),
 	OFF(err), OFF(result), OFF(failed_op), OFF(op_errno), OFF(tsc), OFF(nin), OFF(in), OFF(seq), OFF(nops), OFF(rax),
 	OFF(rflags), OFF(op), sizeof(struct op), SLOT_SIZE, MAX_SLOTS, PRIV_SIZE, STUB_TEXT_SIZE, IN_MAX, MAX_OPS,
-};
+} };
 
 struct pair {
 	s64 rax;

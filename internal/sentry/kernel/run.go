@@ -102,6 +102,9 @@ func (t *Task) call(th *platform.Thread) platform.Kind {
 	if nr == unix.SYS_RT_SIGRETURN {
 		return t.sigreturn(th)
 	}
+	if t.plat.kind == platform.KindSyscall && !needsFrame(nr) {
+		t.mm.Hit(th, r.IP, nr)
+	}
 	v, e := t.k.dispatch(t, nr, &args, r.IP)
 	return t.leave(v, e)
 }

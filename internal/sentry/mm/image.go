@@ -42,11 +42,6 @@ func (m *MemoryManager) Place(c vfs.Caller, th *platform.Thread, p Placement) ab
 		}
 	}
 	th.MmapHeld(v.Start, v.End-v.Start, v.Prot, unix.MAP_FIXED|unix.MAP_PRIVATE|unix.MAP_NORESERVE, host.Offset)
-	if v.Prot&unix.PROT_EXEC != 0 {
-		m.mu.Lock()
-		m.patchKnown(th, v)
-		m.mu.Unlock()
-	}
 	return 0
 }
 

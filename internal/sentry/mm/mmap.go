@@ -96,9 +96,6 @@ func (m *MemoryManager) mapLocked(th *platform.Thread, v *VMA, o *MapOpts, lengt
 	if e := th.Mmap(addr, length, v.Prot, flags, host.HostFD, host.Offset); e != 0 {
 		return append(gone, m.remove(addr, addr+length)...), 0, e
 	}
-	if v.File != nil && !v.Shared && v.Prot&unix.PROT_EXEC != 0 {
-		m.patchKnown(th, v)
-	}
 	return gone, addr, 0
 }
 
@@ -212,11 +209,6 @@ func (m *MemoryManager) Mprotect(c vfs.Caller, th *platform.Thread, addr, length
 	m.update(start, stop, func(v *VMA) { v.Prot = prot })
 	m.depart(th, start, stop)
 	th.Mprotect(start, stop-start, prot)
-	if e == 0 && prot&unix.PROT_EXEC != 0 {
-		if v := m.find(start); v != nil && v.File != nil && !v.Shared && v.Start == start {
-			m.patchKnown(th, v)
-		}
-	}
 	return e
 }
 

@@ -98,6 +98,7 @@ func (m *MemoryManager) move(th *platform.Thread, v *VMA, old, oldLen, newLen ui
 			return nil, 0, e
 		}
 	}
+	m.unpatchMoved(th, old, old+oldLen)
 	if v = m.find(old); v == nil {
 		return gone, 0, unix.EFAULT
 	}

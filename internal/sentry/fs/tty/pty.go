@@ -233,3 +233,10 @@ func (t *TTY) SetWinsize(w Winsize) {
 	p.master.winsize, p.slave.winsize = w, w
 	p.slave.signalForeground(int(unix.SIGWINCH))
 }
+
+// MakeControlling gives the session that c leads this terminal: for boot.
+func (t *TTY) MakeControlling(c vfs.Caller) {
+	t.pair.mu.Lock()
+	t.control.Adopt(c)
+	t.pair.unlock()
+}

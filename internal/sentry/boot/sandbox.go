@@ -1,0 +1,158 @@
+package boot
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/devpts"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/proc"
+	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+	"bulkhead.dev/bulkhead/internal/sentry/syscalls"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// sandbox is everything a Sentry runs. mu guards the processes that were
+// started from outside.
+type sandbox struct {
+	cfg      wire.SentryConfig
+	k        *kernel.Kernel
+	platform *platform.Platform
+	ns       *vfs.MountNamespace
+	root     *vfs.FSContext
+	pts      *devpts.Instance
+	proc     *proc.Proc
+	gofer    int
+
+	mu      sync.Mutex
+	started bool
+	init    *outside
+	execs   map[string]*outside
+	lastID  int
+	log     *os.File // --strace and debug messages, or nil
+}
+
+// load makes the sandbox up to, but not including, init's first instruction.
+func load(o options) (*sandbox, error) {
+	s := &sandbox{execs: map[string]*outside{}, gofer: o.gofer}
+	if err := wire.ReadConfig(o.config, &s.cfg); err != nil {
+		return nil, err
+	}
+	// From here on the process is in its cgroups. The zygote starts while the
+	// file systems are made.
+	platformReady := make(chan error, 1)
+	var err error
+	if s.platform, err = platform.New(); err != nil {
+		return nil, err
+	}
+	close(platformReady)
+	if fd := s.cfg.DebugLogFD; fd > 0 {
+		s.log = os.NewFile(uintptr(fd), "debug log")
+	}
+	s.k = kernel.New(s.kernelConfig())
+	dispatch := kernel.Dispatcher(syscalls.Dispatch)
+	if s.cfg.Strace && s.log != nil {
+		dispatch = syscalls.Trace(s.log, dispatch)
+	}
+	s.k.Attach(s.platform, dispatch, s.cfg.Strace)
+	if err := s.mountAll(); err != nil {
+		return nil, err
+	}
+	if err := s.applySysctls(); err != nil {
+		return nil, err
+	}
+	if err := s.network(); err != nil {
+		return nil, err
+	}
+	if s.init, err = s.newProcess(&s.cfg.Process, s.stdio()); err != nil {
+		return nil, err
+	}
+	s.k.Init().SetUnkillable(!s.cfg.InitKillable)
+	if err := s.confine(); err != nil {
+		return nil, err
+	}
+	go s.watchGofer()
+	return s, s.init.load(s)
+}
+
+func (s *sandbox) kernelConfig() kernel.Config {
+	c := kernel.Config{Hostname: s.cfg.Hostname, Domainname: s.cfg.Domainname, PidsLimit: int(s.cfg.Limits.Pids), MemTotal: uint64(s.cfg.Limits.MemoryBytes)}
+	l := kernel.DefaultLimits()
+	for _, r := range s.cfg.Process.Rlimits {
+		if r.Resource >= 0 && r.Resource < len(l) {
+			l[r.Resource] = kernel.Rlimit{Cur: r.Soft, Max: r.Hard}
+		}
+	}
+	c.Limits = &l
+	if v := s.cfg.Process.OOMScore; v != nil {
+		c.OOMScoreAdj = int32(*v)
+	}
+	return c
+}
+
+// stdio lists the host descriptors of init's files.
+func (s *sandbox) stdio() []int {
+	fds := []int{0, 1, 2}
+	for i := 0; i < s.cfg.PreserveFDs; i++ {
+		fds = append(fds, s.cfg.PreserveFDBase+i)
+	}
+	return fds
+}
+
+// finish waits for the end of the sandbox and gives the exit code.
+func (s *sandbox) finish() int {
+	status := s.init.wait()
+	s.k.Kill()
+	select {
+	case <-s.k.Done():
+	case <-time.After(2 * time.Second):
+	}
+	s.platform.Close()
+	if s.init.relay != nil {
+		s.init.relay.Drain(2 * time.Second)
+	}
+	return exitCode(status)
+}
+
+// exitCode turns a wait status into an exit code, as shells do.
+func exitCode(status uint32) int {
+	if sig := status & 0x7f; sig != 0 {
+		return 128 + int(sig)
+	}
+	return int(status >> 8 & 0xff)
+}
+
+// watchGofer ends the sandbox when the Gofer is gone: its files are.
+func (s *sandbox) watchGofer() {
+	p := []unix.PollFd{{Fd: int32(s.gofer), Events: unix.POLLRDHUP}}
+	for {
+		n, err := unix.Poll(p, -1)
+		if err == unix.EINTR || n == 0 {
+			continue
+		}
+		if err != nil || p[0].Revents&(unix.POLLHUP|unix.POLLRDHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
+			s.k.Kill()
+			return
+		}
+	}
+}
+
+// nextID names a process started by exec.
+func (s *sandbox) nextID() string {
+	s.lastID++
+	return "exec-" + strconv.Itoa(s.lastID)
+}
+
+func failed(what string, e abi.Errno) error {
+	if e == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, e)
+}
