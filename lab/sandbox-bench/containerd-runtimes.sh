@@ -1,0 +1,51 @@
+#!/bin/sh
+# Prints the runtimes file for `bulkhead bench`: each runtime behind ctr and
+# behind nerdctl. Usage: containerd-runtimes.sh DIR
+. "$(dirname -- "$0")/common.sh"
+
+[ $# = 1 ] || die "usage: containerd-runtimes.sh DIR"
+dir=$1
+echo "runtimes:"
+for client in ctr nerdctl; do
+    for name in runc crun runsc bulkhead bulkhead-vm; do
+        [ -e "$dir/bin/$name" ] || continue
+        case $name in
+        runc | crun) wall="none (namespaces, cgroups)" ;;
+        bulkhead-vm) wall=micro-VM ;;
+        *) wall="userspace kernel" ;;
+        esac
+        echo "  - name: $client-$name"
+        echo "    title: $name ($client)"
+        echo "    wall: $wall"
+        if [ $client = ctr ]; then
+            run="--runtime, io.containerd.runc.v2, --runc-binary, $dir/bin/$name, --read-only, '{mounts}', '{env}', '{image}', '{id}', '{argv}'"
+            cat <<YAML
+    command: [ctr, --address, $dir/containerd.sock, --namespace, lab]
+    version: [--version]
+    client:
+      run: [run, --rm, $run]
+      detach: [run, -d, $run]
+      exec: [task, exec, --exec-id, bench, '{id}', '{argv}']
+      kill: [task, rm, -f, '{id}']
+      delete: [container, rm, '{id}']
+      mount: [--mount, 'type=bind,src={src},dst={dst},options=rbind:{mode}']
+      tmpfs: [--mount, 'type=tmpfs,src=tmpfs,dst={dst},options=nosuid:nodev']
+      env: [--env, '{env}']
+YAML
+        else
+            run="--runtime, $dir/bin/$name, --net, none, --read-only, '{mounts}', '{env}', --name, '{id}', '{image}', '{argv}'"
+            cat <<YAML
+    command: [nerdctl, --address, $dir/containerd.sock, --namespace, lab, --data-root, $dir/nerdctl, --cgroup-manager, cgroupfs]
+    version: [--version]
+    client:
+      run: [run, --rm, $run]
+      detach: [run, -d, $run]
+      exec: [exec, '{id}', '{argv}']
+      delete: [rm, -f, '{id}']
+      mount: [-v, '{src}:{dst}:{mode}']
+      tmpfs: [--tmpfs, '{dst}']
+      env: [-e, '{env}']
+YAML
+        fi
+    done
+done
