@@ -1,0 +1,82 @@
+package gofer
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/seccomp"
+)
+
+// aDirectory refuses AT_FDCWD: every path is relative to a held descriptor.
+var aDirectory = []seccomp.Cond{seccomp.Range(0, 0, 1<<20)}
+
+// runtimeRules are what Go's runtime needs once it runs.
+var runtimeRules = []seccomp.Rule{
+	{Nr: unix.SYS_FUTEX, Name: "futex", Reason: "the runtime's threads wait for each other"},
+	{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Reason: "the runtime's monitor thread"},
+	{Nr: unix.SYS_SCHED_YIELD, Name: "sched_yield", Reason: "the runtime's locks"},
+	{Nr: unix.SYS_MMAP, Name: "mmap", Reason: "the heap: private anonymous memory, never executable",
+		When: []seccomp.Cond{seccomp.Bits(2, unix.PROT_EXEC, 0), seccomp.Bits(3, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE)}},
+	{Nr: unix.SYS_MUNMAP, Name: "munmap", Reason: "the heap"},
+	{Nr: unix.SYS_MADVISE, Name: "madvise", Reason: "the heap gives memory back"},
+	{Nr: unix.SYS_PRCTL, Name: "prctl", Reason: "the runtime names its memory (PR_SET_VMA)", When: []seccomp.Cond{seccomp.Arg(0, unix.PR_SET_VMA)}},
+	{Nr: unix.SYS_CLONE, Name: "clone", Reason: "the runtime's threads, and nothing but threads",
+		When: []seccomp.Cond{seccomp.Bits(0, cloneThread, cloneThread)}},
+	{Nr: unix.SYS_EXIT, Name: "exit", Reason: "the end of a thread"},
+	{Nr: unix.SYS_EXIT_GROUP, Name: "exit_group", Reason: "the end"},
+	{Nr: unix.SYS_RT_SIGPROCMASK, Name: "rt_sigprocmask", Reason: "the runtime, when it makes a thread"},
+	{Nr: unix.SYS_RT_SIGRETURN, Name: "rt_sigreturn", Reason: "the runtime's preemption signal"},
+	{Nr: unix.SYS_SIGALTSTACK, Name: "sigaltstack", Reason: "a new thread's signal stack"},
+	{Nr: unix.SYS_GETTID, Name: "gettid", Reason: "a new thread"},
+	{Nr: unix.SYS_GETPID, Name: "getpid", Reason: "the runtime's preemption signal"},
+	{Nr: unix.SYS_TGKILL, Name: "tgkill", Reason: "the runtime's preemption signal"},
+	{Nr: unix.SYS_WRITE, Name: "write", Reason: "what a crash has to say"},
+}
+
+const cloneThread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
+
+// readRules are what every Gofer does.
+var readRules = []seccomp.Rule{
+	{Nr: unix.SYS_RECVMSG, Name: "recvmsg", Reason: "a request"},
+	{Nr: unix.SYS_SENDMSG, Name: "sendmsg", Reason: "its reply, perhaps with a descriptor"},
+	{Nr: unix.SYS_OPENAT2, Name: "openat2", Reason: "resolving a path below a root", When: aDirectory},
+	{Nr: unix.SYS_OPENAT, Name: "openat", Reason: "one component of a path; creating a file", When: aDirectory},
+	{Nr: unix.SYS_CLOSE, Name: "close", Reason: "descriptors that were sent or looked at"},
+	{Nr: unix.SYS_STATX, Name: "statx", Reason: "attributes", When: aDirectory},
+	{Nr: unix.SYS_FSTATFS, Name: "fstatfs", Reason: "statfs, and what kind of file system lies below a root"},
+	{Nr: unix.SYS_GETDENTS64, Name: "getdents64", Reason: "the entries of a directory"},
+	{Nr: unix.SYS_LSEEK, Name: "lseek", Reason: "going on in a large directory"},
+	{Nr: unix.SYS_READLINKAT, Name: "readlinkat", Reason: "the targets of symbolic links", When: aDirectory},
+	{Nr: unix.SYS_FGETXATTR, Name: "fgetxattr", Reason: "extended attributes"},
+	{Nr: unix.SYS_FLISTXATTR, Name: "flistxattr", Reason: "extended attributes"},
+}
+
+// changeRules are added when a mount may be written to.
+var changeRules = []seccomp.Rule{
+	{Nr: unix.SYS_MKDIRAT, Name: "mkdirat", Reason: "mkdir", When: aDirectory},
+	{Nr: unix.SYS_MKNODAT, Name: "mknodat", Reason: "fifos and sockets", When: append([]seccomp.Cond{seccomp.Bits(2, unix.S_IFMT, unix.S_IFIFO)}, aDirectory...)},
+	{Nr: unix.SYS_MKNODAT, Name: "mknodat", Reason: "fifos and sockets", When: append([]seccomp.Cond{seccomp.Bits(2, unix.S_IFMT, unix.S_IFSOCK)}, aDirectory...)},
+	{Nr: unix.SYS_SYMLINKAT, Name: "symlinkat", Reason: "symlink", When: []seccomp.Cond{seccomp.Range(1, 0, 1<<20)}},
+	{Nr: unix.SYS_LINKAT, Name: "linkat", Reason: "link", When: append([]seccomp.Cond{seccomp.Range(2, 0, 1<<20), seccomp.Arg(4, 0)}, aDirectory...)},
+	{Nr: unix.SYS_UNLINKAT, Name: "unlinkat", Reason: "unlink and rmdir", When: aDirectory},
+	{Nr: unix.SYS_RENAMEAT2, Name: "renameat2", Reason: "rename", When: append([]seccomp.Cond{seccomp.Range(2, 0, 1<<20)}, aDirectory...)},
+	{Nr: unix.SYS_FCHMOD, Name: "fchmod", Reason: "chmod of an open file"},
+	{Nr: sysFchmodat2, Name: "fchmodat2", Reason: "chmod, without following links", When: append([]seccomp.Cond{seccomp.Arg(3, nofollow)}, aDirectory...)},
+	{Nr: unix.SYS_FCHOWN, Name: "fchown", Reason: "the owner of a new file"},
+	{Nr: unix.SYS_FCHOWNAT, Name: "fchownat", Reason: "chown, without following links", When: append([]seccomp.Cond{seccomp.Arg(4, nofollow)}, aDirectory...)},
+	{Nr: unix.SYS_UTIMENSAT, Name: "utimensat", Reason: "times", When: aDirectory},
+	{Nr: unix.SYS_FTRUNCATE, Name: "ftruncate", Reason: "truncate"},
+	{Nr: unix.SYS_FSETXATTR, Name: "fsetxattr", Reason: "extended attributes"},
+	{Nr: unix.SYS_FREMOVEXATTR, Name: "fremovexattr", Reason: "extended attributes"},
+	{Nr: unix.SYS_FSYNC, Name: "fsync", Reason: "fsync of a directory"},
+	{Nr: unix.SYS_FCNTL, Name: "fcntl", Reason: "how a descriptor from the Sentry was opened", When: []seccomp.Cond{seccomp.Arg(1, unix.F_GETFL)}},
+}
+
+// Filter gives the Gofer's filter: at most 45 host calls.
+func Filter(writable bool) *seccomp.Filter {
+	f := &seccomp.Filter{Default: seccomp.KillProcess}
+	f.Rules = append(append(f.Rules, runtimeRules...), readRules...)
+	if writable {
+		f.Rules = append(f.Rules, changeRules...)
+	}
+	return f
+}

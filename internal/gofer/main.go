@@ -1,0 +1,95 @@
+package gofer
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// Main is `bulkhead gofer --conn-fd=N --config-fd=M`. It ends when the Sentry
+// closes its end of the connection.
+func Main(args []string) error {
+	flags := flag.NewFlagSet("gofer", flag.ContinueOnError)
+	conn := flags.Int("conn-fd", -1, "SOCK_SEQPACKET connection to the Sentry")
+	conf := flags.Int("config-fd", -1, "GoferConfig as JSON, to its end")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *conn < 0 || *conf < 0 {
+		return fmt.Errorf("gofer: --conn-fd and --config-fd are needed")
+	}
+	cfg, err := readConfig(*conf)
+	if err != nil {
+		return err
+	}
+	return Run(*conn, cfg)
+}
+
+func readConfig(fd int) (*wire.GoferConfig, error) {
+	f := os.NewFile(uintptr(fd), "gofer config")
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 16<<20))
+	if err != nil {
+		return nil, fmt.Errorf("gofer: reading the configuration: %w", err)
+	}
+	cfg := &wire.GoferConfig{}
+	if err := json.Unmarshal(b, cfg); err != nil {
+		return nil, fmt.Errorf("gofer: the configuration is not a GoferConfig: %w", err)
+	}
+	return cfg, nil
+}
+
+// Run opens the roots, confines the process for good, and serves.
+func Run(conn int, cfg *wire.GoferConfig) error {
+	// One thread serves; little memory is ever allocated.
+	runtime.LockOSThread()
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(32 << 20)
+	unix.Umask(0)
+	trees, err := openTrees(cfg)
+	if err != nil {
+		return err
+	}
+	s := newServer(wire.NewFSConn(conn), trees)
+	if err := confine(trees); err != nil {
+		return err
+	}
+	return s.serve()
+}
+
+func openTrees(cfg *wire.GoferConfig) ([]*tree, error) {
+	if len(cfg.Mounts) == 0 {
+		return nil, fmt.Errorf("gofer: the configuration has no mounts")
+	}
+	if len(cfg.Mounts) > 1<<16-1 {
+		return nil, fmt.Errorf("gofer: %d mounts are more than the protocol can name", len(cfg.Mounts))
+	}
+	var trees []*tree
+	for _, m := range cfg.Mounts {
+		t, err := openTree(m)
+		if err != nil {
+			return nil, err
+		}
+		trees = append(trees, t)
+	}
+	return trees, nil
+}
+
+// Serve answers on conn without confining the process: for tests, which run a
+// Gofer beside themselves.
+func Serve(conn int, cfg *wire.GoferConfig) error {
+	runtime.LockOSThread()
+	trees, err := openTrees(cfg)
+	if err != nil {
+		return err
+	}
+	return newServer(wire.NewFSConn(conn), trees).serve()
+}
