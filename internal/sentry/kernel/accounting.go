@@ -47,16 +47,22 @@ func (a *tgAccounting) addChild(c *ThreadGroup) {
 
 // acctExit moves t's usage to its process (own goroutine).
 func (t *Task) acctExit() {
-	u := t.Usage()
 	a := &t.tg.acct
 	a.mu.Lock()
-	a.dead.add(&u)
+	a.dead.add(&t.final)
 	t.acctDone.Store(true)
 	a.mu.Unlock()
 }
 
 // Usage gives what the task has used itself.
-func (t *Task) Usage() Usage { return t.plat.usage() }
+func (t *Task) Usage() Usage {
+	if t.plat.th.Load() != nil {
+		return t.hostUsage()
+	}
+	t.tg.acct.mu.Lock()
+	defer t.tg.acct.mu.Unlock()
+	return t.final
+}
 
 // Usage gives what the process has used, exited threads included.
 func (tg *ThreadGroup) Usage() Usage { return tg.usageOf(tg.liveTasks()) }
@@ -66,14 +72,17 @@ func (tg *ThreadGroup) usageLocked() Usage { return tg.usageOf(tg.tasks) }
 
 func (tg *ThreadGroup) usageOf(tasks []*Task) Usage {
 	tg.acct.mu.Lock()
-	defer tg.acct.mu.Unlock()
 	u := tg.acct.dead
 	for _, t := range tasks {
 		if !t.acctDone.Load() {
-			tu := t.Usage()
+			tu := t.final
+			if t.plat.th.Load() != nil {
+				tu = t.hostUsage()
+			}
 			u.add(&tu)
 		}
 	}
+	tg.acct.mu.Unlock()
 	return u
 }
 

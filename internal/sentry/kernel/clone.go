@@ -261,6 +261,3 @@ func (t *Task) setMM(m *mm.MemoryManager) {
 		old.DecUsers()
 	}
 }
-
-// acctHost keeps what the host thread has used.
-func (t *Task) acctHost() {}

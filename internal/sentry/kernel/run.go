@@ -29,6 +29,7 @@ const (
 func (t *Task) Start(first func(*Task) platform.Kind) {
 	go func() {
 		runtime.LockOSThread()
+		t.sentryTID.Store(int32(unix.Gettid()))
 		t.run(first(t))
 		runtime.UnlockOSThread()
 	}()

@@ -152,6 +152,7 @@ func (t *Task) SetSeccompStrict() abi.Errno {
 		return unix.EINVAL
 	}
 	t.seccomp.Store(&seccompState{strict: true})
+	t.refreshCreds(false)
 	return 0
 }
 
@@ -181,6 +182,7 @@ func (t *Task) AddSeccompFilter(code []bpf.Instruction, flags uint32) (uint64, a
 	}
 	if flags&SECCOMP_FILTER_FLAG_TSYNC == 0 {
 		t.seccomp.Store(n)
+		t.refreshCreds(false)
 		return 0, 0
 	}
 	return t.syncFilters(old, n, flags)
@@ -204,9 +206,7 @@ func (t *Task) syncFilters(old, n *seccompState, flags uint32) (uint64, abi.Errn
 			continue
 		}
 		o.seccomp.Store(n)
-		if nnp {
-			o.forceNoNewPrivs()
-		}
+		o.refreshCreds(nnp)
 		if o != t {
 			o.plat.kick()
 		}
@@ -227,15 +227,14 @@ func (s *seccompState) isAncestorOf(of *seccompState) bool {
 	return false
 }
 
-// forceNoNewPrivs sets no_new_privs on another thread of the group.
-func (t *Task) forceNoNewPrivs() {
+// refreshCreds publishes the credentials anew, with no_new_privs if it is
+// asked for: the run loop then tells the stub that filters want to see every
+// call.
+func (t *Task) refreshCreds(noNewPrivs bool) {
 	for {
 		c := t.Creds()
-		if c.NoNewPrivs {
-			return
-		}
 		n := c.Clone()
-		n.NoNewPrivs = true
+		n.NoNewPrivs = n.NoNewPrivs || noNewPrivs
 		if t.creds.CompareAndSwap(c, n) {
 			return
 		}

@@ -159,6 +159,7 @@ func (k *Kernel) addThread(parent, t *Task) abi.Errno {
 	if tg.sig.groupExit || tg.sig.execTask != nil || parent.interrupted() {
 		return abi.ERESTARTNOINTR
 	}
+	tg.threaded.Store(true)
 	tg.tasks = append(tg.tasks, t)
 	return 0
 }

@@ -54,6 +54,3 @@ func (t *Task) killSoon() {
 
 // Thread gives the task's host thread (own goroutine).
 func (t *Task) Thread() *platform.Thread { return t.plat.th.Load() }
-
-// usage gives what the host's thread has used.
-func (p *taskPlatform) usage() Usage { return Usage{} }

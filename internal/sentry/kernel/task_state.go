@@ -29,7 +29,9 @@ type procState struct {
 	ioprio     atomic.Int32
 	sched      schedState
 	user       atomic.Pointer[userCounts]
-	acctDone   atomic.Bool // its usage is in its process's
+	acctDone   atomic.Bool  // its usage is in its process's
+	final      Usage        // what it had used in the end; guarded by tg.acct.mu
+	sentryTID  atomic.Int32 // the Sentry's thread that runs it
 }
 
 // defaultTimerSlack is init's, in nanoseconds.

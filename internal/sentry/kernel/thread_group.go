@@ -56,6 +56,7 @@ type ThreadGroup struct {
 	dumpable atomic.Int32 // PR_SET_DUMPABLE: 0, 1 or 2
 	oomAdj   atomic.Int32
 	noTHP    atomic.Bool // PR_SET_THP_DISABLE
+	threaded atomic.Bool // has or had more than one thread
 	barrier  atomic.Bool // MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
 
 	// infoMu guards what exec sets and /proc reads.

@@ -111,7 +111,7 @@ func sysGetrusage(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	var u kernel.Usage
 	switch a.Int(0) {
 	case unix.RUSAGE_SELF:
-		u = t.ThreadGroup().Usage()
+		u = t.ThreadGroup().FullUsage()
 	case unix.RUSAGE_CHILDREN:
 		u = t.ThreadGroup().ChildrenUsage()
 	case unix.RUSAGE_THREAD:

@@ -1,0 +1,125 @@
+package kernel
+
+import (
+	"bytes"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/sentry/ktime"
+)
+
+// What a task has used is its host thread's CPU time, taken as time in user
+// mode, and that of the Sentry's thread which runs its calls, taken as time in
+// the kernel.
+//
+// A process that never had a second thread is read by its process's clock
+// (one system call); threads of others by the host's schedstat files.
+
+// longLife is the age from which on an exit is worth reading the host's files
+// for faults and peak memory.
+const longLife = 5e6
+
+// cpuClockID is a clock of the host's (clock_getcpuclockid(3)).
+func cpuClockID(id int, perThread int32) int32 { return int32(^id)<<3 | perThread | clockSched }
+
+func readCPUClock(id int32) int64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(id, &ts) != nil {
+		return 0
+	}
+	return ts.Nano()
+}
+
+// usage gives what the task has used so far; nothing once its host thread is
+// gone: acctHost has kept that.
+func (t *Task) hostUsage() (u Usage) {
+	th := t.plat.th.Load()
+	if th == nil {
+		return u
+	}
+	if tid := t.sentryTID.Load(); tid != 0 {
+		u.STime = readCPUClock(cpuClockID(int(tid), clockPerThread))
+	}
+	pid := th.Process().PID()
+	if !t.tg.threaded.Load() {
+		u.UTime = readCPUClock(cpuClockID(pid, 0))
+		return u
+	}
+	u.UTime = schedstat(pid, th.HostTID())
+	return u
+}
+
+// schedstat reads how long a host thread has run.
+func schedstat(pid, tid int) int64 {
+	var buf [96]byte
+	f := bytes.Fields(readHostProc(buf[:], strconv.Itoa(pid)+"/task/"+strconv.Itoa(tid)+"/schedstat"))
+	if len(f) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(f[0]), 10, 64)
+	return n
+}
+
+// readHostProc reads the start of a file of the host's /proc.
+func readHostProc(buf []byte, name string) []byte {
+	if procDir() < 0 {
+		return nil
+	}
+	fd, err := unix.Openat(procDir(), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
+}
+
+// hostMemory adds the faults and the peak of memory of the host process.
+func (u *Usage) hostMemory(pid int) {
+	var buf [2048]byte
+	dir := strconv.Itoa(pid)
+	if stat := readHostProc(buf[:], dir+"/stat"); stat != nil {
+		// Fields 10 and 12, counted from 1; the name in parentheses is field 2.
+		f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(f) > 9 {
+			u.MinFaults, _ = strconv.ParseInt(string(f[7]), 10, 64)
+			u.MajFaults, _ = strconv.ParseInt(string(f[9]), 10, 64)
+		}
+	}
+	status := readHostProc(buf[:], dir+"/status")
+	if _, rest, ok := bytes.Cut(status, []byte("VmHWM:")); ok {
+		if f := bytes.Fields(rest); len(f) > 0 {
+			u.MaxRSS, _ = strconv.ParseInt(string(f[0]), 10, 64)
+		}
+	}
+}
+
+// acctHost keeps what the host thread has used, before it goes (own
+// goroutine).
+func (t *Task) acctHost() {
+	u := t.hostUsage()
+	last := len(t.tg.liveTasks()) == 1
+	if th := t.plat.th.Load(); th != nil && last && ktime.Mono()-t.tg.startMono > longLife {
+		u.hostMemory(th.Process().PID())
+	}
+	t.tg.acct.mu.Lock()
+	t.final = u
+	t.tg.acct.mu.Unlock()
+}
+
+// FullUsage is Usage with the faults and the peak of memory, which cost more
+// to read.
+func (tg *ThreadGroup) FullUsage() Usage {
+	u := tg.Usage()
+	for _, t := range tg.liveTasks() {
+		if th := t.plat.th.Load(); th != nil {
+			u.hostMemory(th.Process().PID())
+			break
+		}
+	}
+	return u
+}
