@@ -221,6 +221,7 @@ func (t *Task) exit(status uint32) platform.Kind {
 	t.setMM(nil)
 	t.mu.Lock()
 	fds, fs := t.fds, t.fs
+	t.fds, t.fs = nil, nil
 	t.mu.Unlock()
 	if fds != nil {
 		fds.DecRef(t)

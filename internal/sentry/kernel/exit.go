@@ -72,6 +72,7 @@ func (t *Task) ExitNotify(status uint32) {
 	if last {
 		k.orphanOwnGroup(tg)
 		tg.stopTimers()
+		tg.runExitHooks()
 	}
 	if t != tg.leader {
 		k.releaseTask(t)
