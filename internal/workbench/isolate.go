@@ -50,13 +50,18 @@ func outer(stderr io.Writer) (int, error) {
 	if err := <-started; err != nil {
 		return exitFailed, fmt.Errorf("namespaces for the measurement: %w", err)
 	}
+	interrupted := false
 	for {
 		select {
 		case s := <-signals:
+			interrupted = true
 			if s != os.Interrupt { // that one the terminal has sent to both
 				cmd.Process.Signal(s)
 			}
 		case err := <-done:
+			if err != nil && interrupted { // it may have had no time to say so itself
+				return exitInterrupted, errSaid
+			}
 			var exit *exec.ExitError
 			if errors.As(err, &exit) && exit.ExitCode() >= 0 {
 				return exit.ExitCode(), errSaid

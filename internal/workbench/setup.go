@@ -18,8 +18,9 @@ func lockThread() { runtime.LockOSThread() }
 
 // site is the workbench's place on the disk for one measurement.
 type site struct {
-	dir    string // removed at the end
-	bench  string // the guest programs
+	dir    string   // removed at the end
+	lock   *os.File // held while this process lives
+	bench  string   // the guest programs
 	rootfs string
 	bound  string // the mount point of the host's root, or ""
 	notes  []string
@@ -41,11 +42,16 @@ func newSite(ctx context.Context, o *options) (*site, error) {
 	if err := room(o.work, needWork, "--work"); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(o.work, "bulkhead-bench.")
+	removeStale(o.work)
+	dir, err := os.MkdirTemp(o.work, sitePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("--work: %w", err)
 	}
 	s := &site{dir: dir, bench: filepath.Join(dir, "guest")}
+	if s.lock, err = lockSite(dir); err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("--work: %w", err)
+	}
 	if err := s.fill(ctx, o); err != nil {
 		s.remove()
 		return nil, err
@@ -120,6 +126,7 @@ func (s *site) remove() {
 		os.Remove(s.bound)
 	}
 	os.RemoveAll(s.dir)
+	s.lock.Close()
 	drive.RemoveCgroups()
 }
 
