@@ -71,7 +71,7 @@ func (s *Socket) connectTCP(a tcpip.FullAddress) abi.Errno {
 	case tcp.StateListen:
 		return unix.EISCONN
 	}
-	err := s.ep().Connect(a)
+	err := s.st.dial(s, a)
 	switch err.(type) {
 	case *tcpip.ErrHostUnreachable:
 		return unix.ENETUNREACH
@@ -107,8 +107,13 @@ func (s *Socket) remote() tcpip.FullAddress {
 	return a
 }
 
+// pendingError gives and clears the socket's error.
 func (s *Socket) pendingError() abi.Errno {
-	return errno(s.ep().LastError())
+	e := errno(s.ep().LastError())
+	if d := s.direct.Load(); d != nil {
+		e = d.takeReset()
+	}
+	return e
 }
 
 // disconnect is connect to AF_UNSPEC.
@@ -130,6 +135,10 @@ func (s *Socket) renew() abi.Errno {
 	if s.closing {
 		return unix.EBADF
 	}
+	if d := s.direct.Swap(nil); d != nil {
+		s.closeDirect(d)
+	}
+	s.shut, s.sent = false, 0
 	old := s.ep()
 	old.wq.EventUnregister(&old.entry)
 	old.Abort()
@@ -192,6 +201,7 @@ func (s *Socket) Accept(vfs.Caller) (socket.Socket, abi.Errno) {
 	n.opts.inherit(&s.opts)
 	n.attach(&endpoint{Endpoint: nep, wq: wq})
 	s.st.add(n)
+	s.st.join(n)
 	return n, 0
 }
 
@@ -212,7 +222,15 @@ func (s *Socket) Shutdown(_ vfs.Caller, how int) abi.Errno {
 		e := s.stopListening()
 		return e
 	}
+	s.mu.Lock()
+	s.shut = true
+	d := s.direct.Load()
+	s.mu.Unlock()
 	err := s.ep().Shutdown(f)
+	if d != nil {
+		s.shutDirect(d, how)
+		err = nil
+	}
 	s.queue.Notify(waiter.All)
 	return errno(err)
 }

@@ -5,9 +5,11 @@
 //
 // A Stack is made when the first socket asks for it: until then it costs
 // nothing. Socket adds Linux's rules to a netstack endpoint, and turns its
-// notifications into those of a waiter.Queue.
+// notifications into those of a waiter.Queue. The bytes of a connection whose
+// ends are both here do not pass through netstack: see direct.
 //
-// Lock order: Stack.mu (interfaces) → netstack's own locks; Socket.mu (what
-// is not the endpoint's own) → netstack's own locks → waiter.Queue. netstack
-// notifies with its locks held; nothing is asked of it from a notification.
+// Lock order: Stack.mu (interfaces, sockets, clients to be accepted) and
+// Socket.mu (what is not the endpoint's own), never both → netstack's own locks
+// or stream.mu → waiter.Queue. netstack notifies with its locks held; nothing is
+// asked of it from a notification.
 package inet

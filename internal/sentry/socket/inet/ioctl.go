@@ -17,6 +17,9 @@ func (s *Socket) Ioctl(c vfs.Caller, _ *vfs.FileDescription, cmd uint32, arg uin
 		if s.isTCP() && s.tcpState() == tcp.StateListen {
 			return 0, unix.EINVAL
 		}
+		if d := s.direct.Load(); d != nil {
+			return 0, mem.CopyOut(arg, socket.PutInt(int32(d.unread())))
+		}
 		return 0, s.queueSize(tcpip.ReceiveQueueSizeOption, arg, mem)
 	case unix.SIOCOUTQ:
 		if s.isTCP() && s.tcpState() == tcp.StateListen {

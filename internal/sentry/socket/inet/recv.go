@@ -27,6 +27,18 @@ func (s *Socket) RecvMsg(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 }
 
 func (s *Socket) recvTCP(m *socket.Msg, flags uint32) (int, abi.Errno) {
+	if d := s.direct.Load(); d != nil {
+		return s.recvDirect(d, m, flags)
+	}
+	n, e := s.recvNet(m, flags)
+	if d := s.direct.Load(); d != nil && (n == 0 || e != 0) { // since a moment ago
+		return s.recvDirect(d, m, flags)
+	}
+	return n, e
+}
+
+// recvNet reads from netstack.
+func (s *Socket) recvNet(m *socket.Msg, flags uint32) (int, abi.Errno) {
 	switch s.tcpState() {
 	case tcp.StateInitial, tcp.StateBound, tcp.StateListen:
 		return 0, unix.ENOTCONN

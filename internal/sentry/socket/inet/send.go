@@ -30,6 +30,9 @@ func (s *Socket) SendMsg(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 }
 
 func (s *Socket) sendTCP(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Errno) {
+	if d := s.direct.Load(); d != nil {
+		return s.sendDirect(c, d, m.Data, flags)
+	}
 	switch s.tcpState() {
 	case tcp.StateInitial, tcp.StateBound, tcp.StateListen:
 		return 0, socket.BrokenPipe(c, flags)
@@ -39,6 +42,9 @@ func (s *Socket) sendTCP(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 	n, err := s.write(m.Data, tcpip.WriteOptions{More: flags&unix.MSG_MORE != 0, EndOfRecord: flags&unix.MSG_EOR != 0})
 	if n > 0 || err == nil {
 		return n, 0
+	}
+	if d := s.direct.Load(); d != nil {
+		return s.sendDirect(c, d, m.Data, flags)
 	}
 	e := errno(err)
 	if e == unix.ENOTCONN {
@@ -57,6 +63,9 @@ func (s *Socket) sendTCP(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 func (s *Socket) write(b []byte, o tcpip.WriteOptions) (int, tcpip.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.direct.Load() != nil { // since a moment ago
+		return 0, &tcpip.ErrEndpointBusy{}
+	}
 	return s.writeLocked(b, o)
 }
 
@@ -64,6 +73,7 @@ func (s *Socket) writeLocked(b []byte, o tcpip.WriteOptions) (int, tcpip.Error) 
 	s.reader.Reset(b)
 	n, err := s.ep().Write(&s.reader, o)
 	s.reader.Reset(nil)
+	s.sent += n
 	return int(n), err
 }
 

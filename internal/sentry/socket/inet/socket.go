@@ -32,6 +32,9 @@ type Socket struct {
 
 	opts options // what netstack does not keep
 
+	direct atomic.Pointer[direct] // the connection is inside the sandbox
+	dial   connKey                // under Stack.mu
+
 	mu      sync.Mutex
 	uid     uint32      // for /proc/net
 	bound   *[]byte     // the address that bind was given
@@ -40,6 +43,8 @@ type Socket struct {
 	corkTo  *tcpip.FullAddress
 	reader  bytes.Reader // the payload on its way down
 	closing bool
+	shut    bool  // shutdown was called
+	sent    int64 // bytes written to netstack
 }
 
 // endpoint is netstack's half of a socket.
@@ -148,11 +153,16 @@ func (s *Socket) tcpState() tcp.EndpointState { return tcp.EndpointState(s.ep().
 // Queue is vfs.File's.
 func (s *Socket) Queue(*vfs.FileDescription) *waiter.Queue { return &s.queue }
 
+const waiterIn = gwaiter.EventIn
+
 const pollMask = gwaiter.EventIn | gwaiter.EventOut | gwaiter.EventErr | gwaiter.EventHUp |
 	gwaiter.EventRdNorm | gwaiter.EventWrNorm | gwaiter.EventRdHUp
 
 // Ready gives poll(2)'s events.
 func (s *Socket) Ready(*vfs.FileDescription) uint32 {
+	if d := s.direct.Load(); d != nil {
+		return s.readyDirect(d)
+	}
 	ep := s.ep()
 	ev := uint32(ep.Readiness(pollMask)) & uint32(pollMask)
 	if s.isTCP() {
@@ -186,7 +196,12 @@ func (s *Socket) Release(*vfs.FileDescription) {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
+	s.st.forget(s)
 	ep := s.ep()
 	ep.wq.EventUnregister(&ep.entry)
+	if d := s.direct.Load(); d != nil && s.closeDirect(d) {
+		ep.Abort()
+		return
+	}
 	ep.Close()
 }

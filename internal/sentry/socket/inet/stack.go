@@ -40,6 +40,7 @@ type Stack struct {
 
 	mu      sync.Mutex
 	sockets map[*Socket]struct{}
+	dials   map[connKey]*Socket // clients whose connection is not accepted yet
 	links   []Link
 }
 
