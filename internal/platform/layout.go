@@ -109,7 +109,8 @@ type slot struct {
 	euid         uint32
 	gid          uint32
 	egid         uint32
-	_            [5]uint32
+	parked       uint32
+	_            [4]uint32
 
 	kind     uint32
 	nr       uint32
@@ -123,9 +124,9 @@ type slot struct {
 	result   uint64
 	failedOp uint32
 	opErrno  int32
-	tsc      uint64
+	tsc      int64
 	nin      uint32
-	_        uint32
+	cpu      uint32
 	in       [maxIn]inSegment
 	_        [7]uint64
 

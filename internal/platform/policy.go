@@ -1,18 +1,102 @@
 package platform
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
 
-// policy decides how a thread's two sides wait for each other.
-type policy struct{}
+	"golang.org/x/sys/unix"
+)
+
+// How the two sides of a thread wait for each other. Which way is best depends
+// on whether the other CPU is idle, and how densely calls come (see
+// ARCHITECTURE.md, "Waiting"):
+//
+//	free   the scheduler places both; each sleeps by futex at once
+//	hand   both are pinned to one CPU; yield a few times, then futex: the CPU
+//	       goes from hand to hand, and no idle CPU has to be woken
+//	spin   the Sentry's thread is on another CPU; both spin a little, then
+//	       futex. Only while calls come densely and that CPU proves idle
+const (
+	modeFree uint32 = iota
+	modeHand
+	modeSpin
+)
+
+const (
+	yields      = 20
+	spinMicros  = 20
+	gapMicros   = 200
+	denseMicros = 4  // guest time between calls below which spinning pays
+	thinMicros  = 12 // above which it does not
+	denseCalls  = 100
+	cutMicros   = 100
+)
+
+// policy is a thread's way of waiting. Fields without a note are the own
+// goroutine's.
+type policy struct {
+	mode   atomic.Uint32 // changed by the own goroutine; and from hand to free by the ticker
+	cpu    atomic.Int32  // hand, spin: the guest's
+	calls  atomic.Uint32 // events, for the ticker
+	parked atomic.Int64  // ns spent parked, for the ticker
+	moveTo atomic.Int32  // where the ticker wants the pair, +1; 0 nowhere
+
+	replied int64 // time-stamp counter at the last reply
+	avg     int64 // of the guest's time between calls, in ticks times 16
+	dense   int
+	banned  int64 // no spinning before this time-stamp
+	sentry  int   // the CPU the Sentry's thread is pinned to, -1 none
+
+	// The ticker's, under scheduler.mu.
+	seenCalls  uint32
+	seenParked int64
+	idle       int
+	demand     float64
+}
+
+// Park notes that the task sleeps in a call: its guest does not yield for the
+// answer. Unpark ends it.
+func (t *Thread) Park() int64 {
+	atomic.StoreUint32(&t.slot.parked, 1)
+	return rdtsc()
+}
+
+func (t *Thread) Unpark(since int64) {
+	atomic.StoreUint32(&t.slot.parked, 0)
+	t.policy.parked.Add((rdtsc() - since) * 1000 / perMicro())
+	if t.policy.mode.Load() == modeSpin {
+		t.policy.leaveSpin(t)
+	}
+}
 
 // wait returns when it is the Sentry's turn (true) or the host thread is dead.
 func (p *policy) wait(t *Thread) bool {
 	s := t.slot
+	switch p.mode.Load() {
+	case modeSpin:
+		switch spinTurn(&s.turn, turnRequest, spinMicros*perMicro(), gapMicros*perMicro()) {
+		case 1:
+			p.sample(t)
+			return true
+		case 2:
+			p.banned = rdtsc() + 50000*perMicro()
+			p.leaveSpin(t)
+		}
+	case modeHand:
+		for i := 0; i < yields; i++ {
+			if atomic.LoadUint32(&s.turn) == turnRequest {
+				p.sample(t)
+				return true
+			}
+			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		}
+	}
 	for {
 		if t.dead.Load() {
 			return false
 		}
 		if atomic.LoadUint32(&s.turn) == turnRequest {
+			p.sample(t)
 			return true
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 1)
@@ -22,4 +106,140 @@ func (p *policy) wait(t *Thread) bool {
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 0)
 	}
+}
+
+// sample learns from an event, and changes the mode where that pays.
+func (p *policy) sample(t *Thread) {
+	p.calls.Add(1)
+	if sched.cpus < 2 {
+		return
+	}
+	sched.active()
+	us := perMicro()
+	d := t.slot.tsc - p.replied
+	if d < 0 || d > cutMicros*us {
+		d = cutMicros * us
+	}
+	p.avg += d - p.avg/16
+	avg := p.avg / 16
+	switch p.mode.Load() {
+	case modeFree:
+		if avg < 2*thinMicros*us {
+			p.pin(t, int(t.slot.cpu))
+		}
+	case modeHand:
+		if to := p.moveTo.Swap(0); to != 0 {
+			p.pin(t, int(to-1))
+			return
+		}
+		if avg >= denseMicros*us {
+			p.dense = 0
+			return
+		}
+		if p.dense++; p.dense >= denseCalls && rdtsc() > p.banned {
+			p.dense = 0
+			p.enterSpin(t)
+		}
+	case modeSpin:
+		if avg > thinMicros*us {
+			p.leaveSpin(t)
+		}
+	}
+}
+
+// pin puts both threads on cpu.
+func (p *policy) pin(t *Thread, cpu int) {
+	if cpu < 0 || cpu >= sched.cpus {
+		return
+	}
+	pinThread(t.tid, 1<<uint(cpu))
+	if p.sentry != cpu {
+		pinThread(0, 1<<uint(cpu))
+		p.sentry = cpu
+	}
+	p.cpu.Store(int32(cpu))
+	p.avg = 0
+	t.slot.spinTSC, t.slot.yields = 0, yields
+	p.mode.Store(modeHand)
+}
+
+// enterSpin moves the Sentry's thread off the guest's CPU, if one more may.
+func (p *policy) enterSpin(t *Thread) {
+	if !sched.mayS() {
+		return
+	}
+	cpu := int(p.cpu.Load())
+	pinThread(0, sched.all&^(1<<uint(cpu)))
+	p.sentry = -1
+	t.slot.spinTSC = uint64(spinMicros * perMicro())
+	p.mode.Store(modeSpin)
+}
+
+func (p *policy) leaveSpin(t *Thread) {
+	sched.spinners.Add(-1)
+	t.slot.spinTSC, t.slot.yields = 0, yields
+	cpu := int(p.cpu.Load())
+	pinThread(0, 1<<uint(cpu))
+	p.sentry = cpu
+	p.dense = 0
+	p.mode.Store(modeHand)
+}
+
+// Begin places a new thread beside the one that made it (or where the Sentry
+// runs), for the goroutine that will serve it.
+func (t *Thread) Begin(cpu int) {
+	p := &t.policy
+	p.sentry = -1
+	sched.add(t)
+	if sched.cpus >= 2 && cpu >= 0 {
+		p.pin(t, cpu)
+	}
+}
+
+// CPU gives the CPU that the thread is pinned to, or -1.
+func (t *Thread) CPU() int {
+	if t.policy.mode.Load() == modeFree {
+		return -1
+	}
+	return int(t.policy.cpu.Load())
+}
+
+// End takes the thread out of the scheduler, and lets the goroutine's own
+// thread go where it likes.
+func (t *Thread) End() {
+	if t.policy.mode.Load() == modeSpin {
+		sched.spinners.Add(-1)
+	}
+	t.policy.mode.Store(modeFree)
+	sched.remove(t)
+}
+
+// Unpin frees the calling goroutine's own thread.
+func Unpin() {
+	if sched.cpus >= 2 {
+		pinThread(0, sched.all)
+	}
+}
+
+// tscBase relates the time-stamp counter to the clock.
+var tscBase = struct {
+	tsc  int64
+	time time.Time
+	rate atomic.Int64
+}{tsc: rdtsc(), time: time.Now()}
+
+// perMicro gives ticks of the time-stamp counter per microsecond.
+func perMicro() int64 {
+	if r := tscBase.rate.Load(); r != 0 {
+		return r
+	}
+	d := time.Since(tscBase.time)
+	if d < time.Millisecond {
+		return 2500
+	}
+	r := max((rdtsc()-tscBase.tsc)*1000/int64(d), 1)
+	if d > 50*time.Millisecond {
+		tscBase.rate.Store(r)
+	}
+	return r
 }

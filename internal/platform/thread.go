@@ -106,6 +106,7 @@ func (t *Thread) post(flags uint32) {
 	s.rflags = flags
 	t.nops = 0
 	t.outAt = inMax
+	t.policy.replied = rdtsc()
 	atomic.StoreUint32(&s.turn, turnReply)
 	if atomic.LoadUint32(&s.guestSleeps) != 0 {
 		futexWake(&s.turn, bitsetGuest)

@@ -47,3 +47,8 @@ func writeVM(pid int, addr uint64, src []byte) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(pid), uintptr(unsafe.Pointer(&l)), 1, uintptr(unsafe.Pointer(&r)), 1, 0)
 	return int(n), e
 }
+
+// pinThread sets a thread's CPUs; 0 is the calling one.
+func pinThread(tid int, mask uint64) {
+	unix.RawSyscall(unix.SYS_SCHED_SETAFFINITY, uintptr(tid), 8, uintptr(unsafe.Pointer(&mask)))
+}

@@ -100,7 +100,8 @@ struct slot {
 	u32 yields;   /* how often to yield before sleeping */
 	u32 answers;  /* the ids below are valid */
 	u32 pid, tid, ppid, uid, euid, gid, egid;
-	u32 pad3[5];
+	u32 parked; /* the call blocks: do not yield for the answer */
+	u32 pad3[4];
 	/* 0x100: the request */
 	u32 kind, nr;
 	u64 arg[6];
@@ -112,7 +113,7 @@ struct slot {
 	u32 failed_op;
 	s32 op_errno;
 	u64 tsc;
-	u32 nin, pad4;
+	u32 nin, cpu;
 	struct in in[MAX_IN];
 	u64 pad5[7];
 	/* 0x200: the reply */

@@ -94,6 +94,15 @@ static inline u64 rdtsc(void)
 	return (u64)hi << 32 | lo;
 }
 
+/* tsc_cpu: the time-stamp counter, and the CPU it was read on. */
+static inline u64 tsc_cpu(u32 *cpu)
+{
+	u32 lo, hi, aux;
+	__asm__ volatile("rdtscp" : "=a"(lo), "=d"(hi), "=c"(aux));
+	*cpu = aux & 0xfff;
+	return (u64)hi << 32 | lo;
+}
+
 /* The Sentry's replies and the slot's other words are read once, as they are. */
 #define ONCE(x) (*(volatile __typeof__(x) *)&(x))
 

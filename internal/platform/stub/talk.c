@@ -17,7 +17,7 @@ static void wait_turn(struct slot *s)
 			}
 		} while (rdtsc() < end);
 	} else {
-		for (u32 n = ONCE(s->yields); n; n--) {
+		for (u32 n = ONCE(s->yields); n && !ONCE(s->parked); n--) {
 			if (ONCE(s->turn) == TURN_REPLY)
 				return;
 			SYS1(NR_sched_yield, 0);
@@ -33,7 +33,7 @@ static void wait_turn(struct slot *s)
 static void post(struct slot *s, u32 kind)
 {
 	s->kind = kind;
-	s->tsc = rdtsc();
+	s->tsc = tsc_cpu(&s->cpu);
 	__atomic_exchange_n(&s->turn, TURN_REQUEST, __ATOMIC_SEQ_CST);
 	if (ONCE(s->sentry_sleeps))
 		sys6(NR_futex, (u64)&s->turn, 10 /* WAKE_BITSET */, 1, 0, 0, 2);

@@ -69,7 +69,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 		v = &vforkWait{parent: t}
 		child.plat.vforker = v
 	}
-	child.Start(first)
+	child.Start(t.plat.th.Load().CPU(), first)
 	for v != nil && !v.done.Load() {
 		if t.BlockUninterruptible() != 0 {
 			break
@@ -246,6 +246,7 @@ func (t *Task) leaveHost(th *platform.Thread) {
 	if t.mm != nil {
 		t.mm.Forget(th)
 	}
+	th.End()
 	th.Free()
 	if t.mm != nil && proc.Idle() {
 		t.mm.RemoveProcess(proc)

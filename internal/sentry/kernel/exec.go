@@ -184,9 +184,12 @@ func (t *Task) tasksWithFS() int32 {
 func (t *Task) becomeProgram(p *program, l *loaded) {
 	old := t.plat.th.Load()
 	t.plat.user.Store(false)
+	cpu := -1
 	if old != nil {
+		cpu = old.CPU()
 		t.leaveHost(old)
 	}
+	l.th.Begin(cpu)
 	t.plat.th.Store(l.th)
 	t.plat.vforker.end()
 	t.plat.vforker = nil

@@ -42,3 +42,6 @@ func (p *parker) wake() {
 		futexWake(&p.word)
 	}
 }
+
+// due tells whether a wake is waiting already.
+func (p *parker) due() bool { return p.word.Load() == 2 }

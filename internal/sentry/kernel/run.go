@@ -25,12 +25,16 @@ const (
 )
 
 // Start runs the task on a goroutine of its own, from the state its host
-// thread is in.
-func (t *Task) Start(first func(*Task) platform.Kind) {
+// thread is in, beside cpu (-1: anywhere).
+func (t *Task) Start(cpu int, first func(*Task) platform.Kind) {
 	go func() {
 		runtime.LockOSThread()
 		t.sentryTID.Store(int32(unix.Gettid()))
+		if th := t.plat.th.Load(); th != nil {
+			th.Begin(cpu)
+		}
 		t.run(first(t))
+		platform.Unpin()
 		runtime.UnlockOSThread()
 	}()
 }

@@ -70,7 +70,7 @@ func (t *Task) Block(deadline int64) abi.Errno {
 	if t.interrupted() {
 		return abi.ERESTARTSYS
 	}
-	timedOut := !t.park.sleep(deadline)
+	timedOut := !t.sleep(deadline)
 	if t.interrupted() {
 		return abi.ERESTARTSYS
 	}
@@ -86,9 +86,24 @@ func (t *Task) BlockUninterruptible() abi.Errno {
 	if t.killed() {
 		return unix.EINTR
 	}
-	t.park.sleep(0)
+	t.sleep(0)
 	if t.killed() {
 		return unix.EINTR
 	}
 	return 0
+}
+
+// sleep is the parker's, with the guest's thread told not to wait actively.
+func (t *Task) sleep(deadline int64) bool {
+	th := t.plat.th.Load()
+	if th == nil {
+		return t.park.sleep(deadline)
+	}
+	if t.park.due() {
+		return t.park.sleep(deadline)
+	}
+	since := th.Park()
+	ok := t.park.sleep(deadline)
+	th.Unpark(since)
+	return ok
 }

@@ -1,0 +1,6 @@
+package platform
+
+//go:noescape
+func spinTurn(turn *uint32, want uint32, ticks int64, gap int64) int32
+
+func rdtsc() int64
