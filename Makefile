@@ -1,0 +1,38 @@
+# Bulkhead: the two commands that matter are `make run` and `make test`; each
+# does its own set-up on a fresh Debian 12 machine with Go.
+
+SHELL := /bin/bash
+export CGO_ENABLED := 0
+
+.PHONY: help build run test check conform bench fuzz race soak generate
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-22s %s\n", $$1, $$2}'
+
+build: ## bin/bulkhead and bin/bulkhead-bench, static
+	go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/bulkhead ./cmd/bulkhead-bench
+
+run: build ## the main job on real input: find, python3 and a pipeline behind the Sentry
+	@scripts/run.sh
+
+test: setup-test build ## every test: units, then real programs and conformance cases behind the wall
+	@scripts/test.sh
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup-test.sh
+
+check: ## formatting, vet, layering
+	@test -z "$$(gofmt -l cmd internal conformance | tee /dev/stderr)" || { echo 'run: gofmt -w .'; exit 1; }
+	go vet ./...
+
+conform: setup-test build ## the conformance cases and programs (CONFORM_RUN=regexp picks)
+	go test -count=1 -v -timeout 60m ./conformance/
+
+race: ## the unit tests under the race detector
+	CGO_ENABLED=1 go test -race -count=1 ./internal/...
+
+generate: ## build the stub's blob again (Debian 12's gcc)
+	go generate ./internal/platform
+
+include lab/lab.mk

@@ -1,0 +1,22 @@
+#!/bin/sh
+# setup-test.sh: installs what the tests need and is missing. Debian, root; an
+# ordinary user is told what to install.
+set -eu
+need=''
+for pair in gcc:gcc make:make git:git busybox:busybox-static python3:python3 perl:perl node:nodejs openssl:openssl \
+	xz:xz-utils gzip:gzip find:findutils file:file ip:iproute2 setpriv:util-linux bc:bc; do
+	cmd=${pair%%:*} pkg=${pair#*:}
+	command -v "$cmd" >/dev/null 2>&1 || need="$need $pkg"
+done
+[ -e /usr/include/stdio.h ] || need="$need libc6-dev"
+[ -x /usr/bin/python3 ] || need="$need python3"
+[ -e /usr/lib/python3/dist-packages ] || need="$need python3"
+[ -z "$need" ] && exit 0
+if [ "$(id -u)" != 0 ]; then
+	echo "Missing for the tests:$need. Install them as root: apt-get install$need" >&2
+	exit 1
+fi
+echo "Installing for the tests:$need"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends $need >/dev/null
