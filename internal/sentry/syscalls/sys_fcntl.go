@@ -29,6 +29,8 @@ const (
 	fDupfdQuery   = 1027
 	fCreatedQuery = 1028
 
+	lockMand = 32 // LOCK_MAND of flock(2)
+
 	ownerTID  = 0
 	ownerPID  = 1
 	ownerPGRP = 2
@@ -108,6 +110,9 @@ func dupFrom(t *kernel.Task, fd *vfs.FileDescription, min uint64, cloexec bool) 
 
 // setFlags is F_SETFL; O_ASYNC turns SIGIO on and off.
 func setFlags(t *kernel.Task, num int32, fd *vfs.FileDescription, flags uint32) abi.Errno {
+	if queueOf(t, fd) == nil {
+		flags &^= unix.O_ASYNC // a file that never sends the signal
+	}
 	old := fd.Flags()
 	if e := fd.SetFlags(t, flags); e != 0 {
 		return e
@@ -313,6 +318,9 @@ func getLock(t *kernel.Task, fd *vfs.FileDescription, addr uint64, ofd bool) abi
 // sysFlock is flock(2).
 func sysFlock(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	cmd := a.Uint32(1)
+	if cmd&lockMand != 0 {
+		return 0, 0 // no more than a warning since Linux 5.18
+	}
 	op := cmd &^ unix.LOCK_NB
 	if op != unix.LOCK_SH && op != unix.LOCK_EX && op != unix.LOCK_UN {
 		return 0, unix.EINVAL

@@ -408,7 +408,7 @@ func flagged(t *kernel.Task, a *Args, known uint32, write bool) (uint64, abi.Err
 
 // sysPreadv2 is preadv2(2).
 func sysPreadv2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync, false)
+	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync|rwfAppend, false)
 }
 
 // sysPwritev2 is pwritev2(2).

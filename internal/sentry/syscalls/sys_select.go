@@ -141,17 +141,19 @@ func selectTime(b []byte) (int64, bool) {
 // sysPselect6 is the system call behind pselect(2); the last argument points to
 // the mask and its size.
 func sysPselect6(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	var mask [16]byte
+	var mask, size uint64
 	if a[5] != 0 {
-		if e := t.CopyIn(a[5], mask[:]); e != 0 {
+		var b [16]byte
+		if e := t.CopyIn(a[5], b[:]); e != 0 {
 			return 0, e
 		}
+		mask, size = binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
 	}
 	d, e := copyTimeout(t, a[4], abi.Timespec)
 	if e != 0 {
 		return 0, e
 	}
-	if e := tempMask(t, binary.LittleEndian.Uint64(mask[:]), binary.LittleEndian.Uint64(mask[8:])); e != 0 {
+	if e := tempMask(t, mask, size); e != 0 {
 		return 0, e
 	}
 	n, e := doSelect(t, a.Int(0), [3]uint64{a[1], a[2], a[3]}, d)

@@ -74,7 +74,7 @@ func sysSendfile(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	defer in.DecRef()
 	defer out.DecRef()
 	switch {
-	case int64(a[3]) < 0, fileType(in) == unix.S_IFDIR:
+	case int64(a[3]) < 0, !canSplice(in), !canSplice(out):
 		return 0, unix.EINVAL
 	case !in.Seekable() && off != here:
 		return 0, unix.ESPIPE
@@ -113,8 +113,8 @@ func sysCopyFileRange(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if c.outOff, e = rangeOffset(t, a[3], out); e != 0 {
 		return 0, e
 	}
-	n := min(a[4], maxRW)
-	if e := c.checkRange(int64(n)); e != 0 || n == 0 {
+	n, e := c.checkRange(int64(min(a[4], maxRW)))
+	if e != 0 || n == 0 {
 		return 0, e
 	}
 	k, e := c.copyRange(int(n))
@@ -136,33 +136,35 @@ func rangeOffset(t *kernel.Task, addr uint64, fd *vfs.FileDescription) (int64, a
 	return int64(v), e
 }
 
-// checkRange applies copy_file_range's rules.
-func (c *copier) checkRange(n int64) abi.Errno {
+// checkRange applies copy_file_range's rules, and cuts n at the end of the file
+// read.
+func (c *copier) checkRange(n int64) (int64, abi.Errno) {
 	inType, outType := fileType(c.in), fileType(c.out)
 	switch {
 	case inType == unix.S_IFDIR || outType == unix.S_IFDIR:
-		return unix.EISDIR
+		return 0, unix.EISDIR
 	case inType != unix.S_IFREG || outType != unix.S_IFREG:
-		return unix.EINVAL
+		return 0, unix.EINVAL
 	case c.in.Mode&vfs.FMODE_READ == 0 || c.out.Mode&vfs.FMODE_WRITE == 0 || c.out.Flags()&unix.O_APPEND != 0:
-		return unix.EBADF
+		return 0, unix.EBADF
+	case wraps(c.inOff, n) || wraps(c.outOff, n):
+		return 0, unix.EOVERFLOW
 	case c.inOff < 0 || c.outOff < 0:
-		return unix.EINVAL
-	case c.inOff > 1<<63-1-n || c.outOff > 1<<63-1-n:
-		return unix.EOVERFLOW
+		return 0, unix.EINVAL
 	}
-	if c.in.Inode() == c.out.Inode() {
-		a, e := c.in.Path.Stat(c.t)
-		if e != 0 {
-			return e
-		}
-		n = min(n, max(a.Size-c.inOff, 0))
-		if c.inOff < c.outOff+n && c.outOff < c.inOff+n {
-			return unix.EINVAL
-		}
+	a, e := c.in.Path.Stat(c.t)
+	if e != 0 {
+		return 0, e
 	}
-	return 0
+	n = min(n, max(a.Size-c.inOff, 0))
+	if c.in.Inode() == c.out.Inode() && n > 0 && c.inOff < c.outOff+n && c.outOff < c.inOff+n {
+		return 0, unix.EINVAL
+	}
+	return n, 0
 }
+
+// wraps tells whether off+n, without their signs, is more than 64 bits hold.
+func wraps(off, n int64) bool { return uint64(off)+uint64(n) < uint64(off) }
 
 // copyRange copies at explicit offsets.
 func (c *copier) copyRange(limit int) (done int, e abi.Errno) {

@@ -116,12 +116,11 @@ func sysSplice(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	s := &splicing{t: t, in: in, out: out, nowait: flags&spliceNonblock != 0}
+	s := &splicing{t: t, in: in, out: out, nowait: flags&spliceNonblock != 0 || !blocks(in) || !blocks(out)}
 	limit := int(min(size, maxRW))
 	var n int
 	switch {
 	case inIs && outIs:
-		s.nowait = s.nowait || !blocks(in) || !blocks(out)
 		n, e = s.run(func() (int, abi.Errno) { return pipefs.Move(outPipe, inPipe, limit) })
 	case inIs:
 		n, e = s.fromPipe(inPipe, outOff, limit)
@@ -155,12 +154,19 @@ func pipeEnd(t *kernel.Task, n int, e abi.Errno) (uint64, abi.Errno) {
 	return uint64(n), 0
 }
 
+// canSplice tells whether the file takes part in splices: directories do not,
+// nor does what has no type (eventfd, epoll, …).
+func canSplice(fd *vfs.FileDescription) bool {
+	ft := fileType(fd)
+	return ft != unix.S_IFDIR && ft != 0
+}
+
 // fromPipe writes a pipe's bytes to a file.
 func (s *splicing) fromPipe(p *pipefs.File, off int64, limit int) (int, abi.Errno) {
 	if s.out.Flags()&unix.O_APPEND != 0 {
 		return 0, unix.EINVAL
 	}
-	if ft := fileType(s.out); ft == unix.S_IFDIR {
+	if !canSplice(s.out) {
 		return 0, unix.EINVAL
 	}
 	done := 0
@@ -178,7 +184,7 @@ func (s *splicing) fromPipe(p *pipefs.File, off int64, limit int) (int, abi.Errn
 
 // toPipe reads a file's bytes into a pipe.
 func (s *splicing) toPipe(p *pipefs.File, off int64, limit int) (int, abi.Errno) {
-	if fileType(s.in) == unix.S_IFDIR {
+	if !canSplice(s.in) {
 		return 0, unix.EINVAL
 	}
 	done := 0

@@ -251,6 +251,10 @@ func LimitWrite(c Caller, off int64, n int) (int, abi.Errno) {
 	return int(limit - uint64(off)), 0
 }
 
+// StaysPut is a file without offsets on which lseek(2) succeeds all the same:
+// eventfd, epoll and their like.
+type StaysPut interface{ SeekStaysPut() }
+
 // Seek is lseek(2).
 func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Errno) {
 	if fd.Mode&FMODE_PATH != 0 {
@@ -260,6 +264,9 @@ func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Err
 		return 0, unix.EINVAL
 	}
 	if !fd.Impl.Seekable() {
+		if _, ok := fd.Impl.(StaysPut); ok {
+			return 0, 0
+		}
 		return 0, unix.ESPIPE
 	}
 	fd.offMu.Lock()

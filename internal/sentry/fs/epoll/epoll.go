@@ -256,6 +256,9 @@ func (ep *Instance) Release(*vfs.FileDescription) {
 	}
 }
 
+// SeekStaysPut: lseek(2) gives 0.
+func (*Instance) SeekStaysPut() {}
+
 // FDInfo adds the lines of /proc/pid/fdinfo.
 func (ep *Instance) FDInfo(b *bytes.Buffer) {
 	ep.mu.Lock()

@@ -246,6 +246,9 @@ func (f *File) Ioctl(_ vfs.Caller, _ *vfs.FileDescription, cmd uint32, arg uint6
 	return 0, mem.CopyOut(arg, binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }
 
+// SeekStaysPut: lseek(2) gives 0.
+func (*File) SeekStaysPut() {}
+
 // FDInfo adds the lines of /proc/pid/fdinfo.
 func (f *File) FDInfo(b *bytes.Buffer) {
 	f.control.Lock()

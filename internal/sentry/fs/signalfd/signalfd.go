@@ -104,5 +104,8 @@ func (f *File) Queue(*vfs.FileDescription) *waiter.Queue { return f.maker.Signal
 // QueueFor is the caller's.
 func (f *File) QueueFor(c vfs.Caller) *waiter.Queue { return f.signals(c).SignalfdQueue() }
 
+// SeekStaysPut: lseek(2) gives 0.
+func (*File) SeekStaysPut() {}
+
 // FDInfo adds the lines of /proc/pid/fdinfo.
 func (f *File) FDInfo(b *bytes.Buffer) { fmt.Fprintf(b, "sigmask:\t%016x\n", f.mask.Load()) }

@@ -283,6 +283,9 @@ func (f *File) Ioctl(_ vfs.Caller, _ *vfs.FileDescription, cmd uint32, arg uint6
 	return 0, 0
 }
 
+// SeekStaysPut: lseek(2) gives 0.
+func (*File) SeekStaysPut() {}
+
 // FDInfo adds the lines of /proc/pid/fdinfo.
 func (f *File) FDInfo(b *bytes.Buffer) {
 	f.mu.Lock()
