@@ -21,6 +21,7 @@ const (
 	resultsFile = "results.json"
 	matrixFile  = "matrix.md"
 	pageFile    = "index.html"
+	pictureFile = "overview.svg"
 )
 
 // measure does a whole measurement and writes the report.
@@ -166,7 +167,7 @@ func finish(o *options, res *results.Results, runErr error, stdout, stderr io.Wr
 	return code, nil
 }
 
-// write makes the three files of the report.
+// write makes the files of the report.
 func write(dir string, res *results.Results) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -176,6 +177,11 @@ func write(dir string, res *results.Results) error {
 	}
 	if err := results.WriteFile(filepath.Join(dir, matrixFile), []byte(report.Markdown(res))); err != nil {
 		return err
+	}
+	if picture := report.Picture(res); picture != "" {
+		if err := results.WriteFile(filepath.Join(dir, pictureFile), []byte(picture)); err != nil {
+			return err
+		}
 	}
 	return results.WriteFile(filepath.Join(dir, pageFile), []byte(report.HTML(res)))
 }

@@ -115,6 +115,16 @@ func (s *site) bindHost() error {
 	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		return fmt.Errorf("make the host's root read-only: %w", err)
 	}
+	// gVisor's gofer makes mount points in the root file system itself.
+	mnt := filepath.Join(dir, filepath.Dir(drive.BenchDir))
+	if err := unix.Mount("tmpfs", mnt, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=64k,mode=755"); err != nil {
+		return fmt.Errorf("mount points in %s: %w", mnt, err)
+	}
+	for _, d := range []string{drive.BenchDir, drive.WorkDir} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -24,9 +24,22 @@ mod=$(mktemp -d "$LAB_CACHE/nerdctl-build.XXXXXX")
 trap 'rm -rf "$mod"' EXIT
 trap 'exit 130' INT TERM
 cd "$mod"
-# nerdctl's tests live in a module that is not published; nothing of it is built.
-mkdir tigron
+# nerdctl's test library is a module that is not published; of it the program
+# mentions one type, which this stands in for.
+mkdir -p tigron/tig
 printf 'module github.com/containerd/nerdctl/mod/tigron\n\ngo 1.24\n' >tigron/go.mod
+cat >tigron/tig/tig.go <<'GO'
+package tig
+
+type T interface {
+	Helper()
+	Log(args ...any)
+	Fail()
+	FailNow()
+	Name() string
+	TempDir() string
+}
+GO
 cat >go.mod <<MOD
 module lab.invalid/nerdctl
 

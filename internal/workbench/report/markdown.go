@@ -18,6 +18,7 @@ func Markdown(res *results.Results) string {
 	m := newModel(res)
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Container runtimes side by side\n\n%s, %s measurement%s.\n\n", res.Started.UTC().Format("2 January 2006, 15:04 UTC"), res.Mode, partly(res))
+	m.mdShort(&b)
 	mdMachine(&b, res)
 	mdRuntimes(&b, res)
 	b.WriteString("## The matrix\n\n" + fmt.Sprintf(method, m.baselineTitle()) + "\n")
@@ -49,6 +50,39 @@ func cellText(s string) string {
 
 // mdText is for text outside tables.
 func mdText(s string) string { return strings.ReplaceAll(s, "<", "&lt;") }
+
+// mdShort is one row per workload: the baseline's figure and the others' ratios.
+func (m *model) mdShort(b *strings.Builder) {
+	rows := m.overviewRows()
+	if len(rows) == 0 || m.baseline < 0 {
+		return
+	}
+	fmt.Fprintf(b, "## In short\n\nThe figure of %s, and what the others cost as a multiple of it.\n\n| | %s", cellText(m.baselineTitle()), cellText(m.baselineTitle()))
+	for i, c := range m.columns {
+		if i != m.baseline {
+			fmt.Fprintf(b, " | %s", cellText(c.Title))
+		}
+	}
+	b.WriteString(" |\n|---|" + strings.Repeat("---|", len(m.columns)) + "\n")
+	for _, r := range rows {
+		base := &r.cells[m.baseline]
+		fmt.Fprintf(b, "| %s | %s (%s)", cellText(r.name()), value(base.value.Median, r.m.Unit), interval(base.value, r.m.Unit))
+		for i := range r.cells {
+			if f := &r.cells[i]; i != m.baseline {
+				fmt.Fprintf(b, " | %s", orElse(costText(f), "*"+shortStatus(f.cell)+"*"))
+			}
+		}
+		b.WriteString(" |\n")
+	}
+	b.WriteString("\n")
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
 
 func mdMachine(b *strings.Builder, res *results.Results) {
 	b.WriteString("## The machine\n\n| | |\n|---|---|\n")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"bulkhead.dev/bulkhead/internal/workbench/results"
 	"bulkhead.dev/bulkhead/internal/workbench/stats"
 )
 
@@ -124,4 +125,16 @@ func ratioTicks(a axis) []float64 {
 		}
 	}
 	return out
+}
+
+// Picture is the overview as a file of its own, for a README; empty when there
+// are no ratios to show.
+func Picture(res *results.Results) string {
+	svg := newModel(res).overview()
+	if svg == "" {
+		return ""
+	}
+	style := "<style>\n" + pageCSS + ".plot text { font-family: system-ui, sans-serif; }\n</style><rect width=\"100%\" height=\"100%\" fill=\"var(--bg)\"/>"
+	head, rest, _ := strings.Cut(svg, ">")
+	return strings.Replace(head, "<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"680\" ", 1) + ">" + style + rest + "\n"
 }

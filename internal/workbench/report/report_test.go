@@ -94,7 +94,7 @@ func TestHTML(t *testing.T) {
 	if m := regexp.MustCompile(`(?i)(src|href)="?(https?:)?//|url\(|@import`).FindString(page); m != "" {
 		t.Errorf("the page refers to the network: %s", m)
 	}
-	for _, svg := range regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(page, -1) {
+	for _, svg := range append(regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(page, -1), Picture(sampleResults())) {
 		d := xml.NewDecoder(strings.NewReader(svg))
 		for {
 			if _, err := d.Token(); err == io.EOF {
