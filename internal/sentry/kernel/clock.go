@@ -161,6 +161,8 @@ func (t *Task) SleepClock(id int32) (cpu bool, e abi.Errno) {
 	switch {
 	case e != 0:
 		return ok, e
+	case id == unix.CLOCK_THREAD_CPUTIME_ID:
+		return true, unix.EOPNOTSUPP
 	case ok && c.task == t:
 		return true, unix.EINVAL // it would never wake
 	case ok:

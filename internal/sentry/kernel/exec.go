@@ -110,6 +110,7 @@ func (t *Task) findProgram(a *ExecArgs) (*program, abi.Errno) {
 		if n < 2 || head[0] != '#' || head[1] != '!' {
 			p.file = f
 			p.exe, _ = vfs.PathName(t.fs.Root(), f.Path)
+			p.access = vfs.CheckPerm(t.Creds(), f.Inode().Perm(), vfs.MayRead) == 0
 			return p, 0
 		}
 		f.DecRef()

@@ -62,9 +62,11 @@ func (t *Task) ExitNotify(status uint32) {
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	t.exitStatus = status
 	t.exitState = taskZombie
 	last := tg.alive() == 0
+	if last {
+		tg.settleStatus(status)
+	}
 	if last && tg == k.init {
 		k.initDies()
 	}
@@ -102,6 +104,16 @@ func (k *Kernel) groupZombie(tg *ThreadGroup) {
 	}
 }
 
+// settleStatus makes the last thread's status the process's, unless the group
+// was ended as a whole.
+func (tg *ThreadGroup) settleStatus(status uint32) {
+	tg.sig.mu.Lock()
+	defer tg.sig.mu.Unlock()
+	if !tg.sig.groupExit {
+		tg.sig.groupExit, tg.sig.exitStatus = true, status
+	}
+}
+
 // alive counts the threads that have not exited. The caller holds k.mu.
 func (tg *ThreadGroup) alive() int {
 	n := 0
@@ -120,10 +132,7 @@ func (tg *ThreadGroup) leaderGone() bool { return tg.leader.exitState != taskAli
 func (tg *ThreadGroup) waitStatus() uint32 {
 	tg.sig.mu.Lock()
 	defer tg.sig.mu.Unlock()
-	if tg.sig.groupExit {
-		return tg.sig.exitStatus
-	}
-	return tg.leader.exitStatus
+	return tg.sig.exitStatus
 }
 
 // notifyParent sends the exit signal; true if the parent does not want a

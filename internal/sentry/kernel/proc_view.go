@@ -343,7 +343,9 @@ func (s shownTask) statLocked(out *inspect.Stat, tg *ThreadGroup) {
 	if t.tid != tg.pid {
 		out.ExitSignal = -1
 	}
-	out.ExitStatus = t.exitStatus
+	if t.tg.alive() == 0 {
+		out.ExitStatus = tg.waitStatus()
+	}
 	out.State = s.stateLocked()
 	tg.sig.mu.Lock()
 	defer tg.sig.mu.Unlock()

@@ -166,7 +166,7 @@ func TestReparentToThread(t *testing.T) {
 	}
 	exit(p2, 5)
 	r, err := wait(init, 0)
-	if err != nil || r.PID != p.tid || r.Status != 0 { // the leader's own status
+	if err != nil || r.PID != p.tid || r.Status != 5<<8 { // the last one's status
 		t.Fatalf("%+v %v", r, err)
 	}
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bulkhead.dev/bulkhead/internal/confine"
 	"bytes"
 	"strconv"
 	"sync"
@@ -46,4 +47,13 @@ func residence(m *mm.MemoryManager, total uint64) (rss, shared uint64) {
 		return total, 0
 	}
 	return min(pages*mm.PageSize, total), 0
+}
+
+// HostPaths gives what a confined Sentry still opens by path: files of its
+// guests' host processes.
+func (k *Kernel) HostPaths() []confine.Path {
+	if procDir() < 0 {
+		return nil
+	}
+	return []confine.Path{{FD: procDir(), Rights: confine.ReadFile | confine.ReadDir}}
 }

@@ -15,8 +15,7 @@ const (
 // procState is what process management keeps on each task.
 type procState struct {
 	// Guarded by Kernel.mu.
-	exitState  int
-	exitStatus uint32
+	exitState int
 
 	personality uint32 // own goroutine
 	startMono   int64  // constant

@@ -16,8 +16,9 @@ import (
 // A process that never had a second thread is read by its process's clock
 // (one system call); threads of others by the host's schedstat files.
 
-// longLife is the age from which on an exit is worth reading the host's files
-// for faults and peak memory.
+// longLife is the age from which on an exit is worth reading the host's longer
+// files for faults and peak memory: before, what is resident stands for the
+// peak.
 const longLife = 5e6
 
 // cpuClockID is a clock of the host's (clock_getcpuclockid(3)).
@@ -98,13 +99,28 @@ func (u *Usage) hostMemory(pid int) {
 	}
 }
 
+// residentKiB reads how much of a host process is in memory now.
+func residentKiB(pid int) int64 {
+	var buf [64]byte
+	f := bytes.Fields(readHostProc(buf[:], strconv.Itoa(pid)+"/statm"))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(string(f[1]), 10, 64)
+	return pages * 4
+}
+
 // acctHost keeps what the host thread has used, before it goes (own
 // goroutine).
 func (t *Task) acctHost() {
 	u := t.hostUsage()
 	last := len(t.tg.liveTasks()) == 1
-	if th := t.plat.th.Load(); th != nil && last && ktime.Mono()-t.tg.startMono > longLife {
-		u.hostMemory(th.Process().PID())
+	if th := t.plat.th.Load(); th != nil && last {
+		if pid := th.Process().PID(); ktime.Mono()-t.tg.startMono > longLife {
+			u.hostMemory(pid)
+		} else {
+			u.MaxRSS = residentKiB(pid)
+		}
 	}
 	t.tg.acct.mu.Lock()
 	t.final = u
