@@ -9,31 +9,6 @@ import (
 // aDirectory refuses AT_FDCWD: every path is relative to a held descriptor.
 var aDirectory = []seccomp.Cond{seccomp.Range(0, 0, 1<<20)}
 
-// runtimeRules are what Go's runtime needs once it runs.
-var runtimeRules = []seccomp.Rule{
-	{Nr: unix.SYS_FUTEX, Name: "futex", Reason: "the runtime's threads wait for each other"},
-	{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Reason: "the runtime's monitor thread"},
-	{Nr: unix.SYS_SCHED_YIELD, Name: "sched_yield", Reason: "the runtime's locks"},
-	{Nr: unix.SYS_MMAP, Name: "mmap", Reason: "the heap: private anonymous memory, never executable",
-		When: []seccomp.Cond{seccomp.Bits(2, unix.PROT_EXEC, 0), seccomp.Bits(3, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE)}},
-	{Nr: unix.SYS_MUNMAP, Name: "munmap", Reason: "the heap"},
-	{Nr: unix.SYS_MADVISE, Name: "madvise", Reason: "the heap gives memory back"},
-	{Nr: unix.SYS_PRCTL, Name: "prctl", Reason: "the runtime names its memory (PR_SET_VMA)", When: []seccomp.Cond{seccomp.Arg(0, unix.PR_SET_VMA)}},
-	{Nr: unix.SYS_CLONE, Name: "clone", Reason: "the runtime's threads, and nothing but threads",
-		When: []seccomp.Cond{seccomp.Bits(0, cloneThread, cloneThread)}},
-	{Nr: unix.SYS_EXIT, Name: "exit", Reason: "the end of a thread"},
-	{Nr: unix.SYS_EXIT_GROUP, Name: "exit_group", Reason: "the end"},
-	{Nr: unix.SYS_RT_SIGPROCMASK, Name: "rt_sigprocmask", Reason: "the runtime, when it makes a thread"},
-	{Nr: unix.SYS_RT_SIGRETURN, Name: "rt_sigreturn", Reason: "the runtime's preemption signal"},
-	{Nr: unix.SYS_SIGALTSTACK, Name: "sigaltstack", Reason: "a new thread's signal stack"},
-	{Nr: unix.SYS_GETTID, Name: "gettid", Reason: "a new thread"},
-	{Nr: unix.SYS_GETPID, Name: "getpid", Reason: "the runtime's preemption signal"},
-	{Nr: unix.SYS_TGKILL, Name: "tgkill", Reason: "the runtime's preemption signal"},
-	{Nr: unix.SYS_WRITE, Name: "write", Reason: "what a crash has to say"},
-}
-
-const cloneThread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
-
 // readRules are what every Gofer does.
 var readRules = []seccomp.Rule{
 	{Nr: unix.SYS_RECVMSG, Name: "recvmsg", Reason: "a request"},
@@ -74,7 +49,7 @@ var changeRules = []seccomp.Rule{
 // Filter gives the Gofer's filter: at most 45 host calls.
 func Filter(writable bool) *seccomp.Filter {
 	f := &seccomp.Filter{Default: seccomp.KillProcess}
-	f.Rules = append(append(f.Rules, runtimeRules...), readRules...)
+	f.Rules = append(append(f.Rules, seccomp.GoRuntime...), readRules...)
 	if writable {
 		f.Rules = append(f.Rules, changeRules...)
 	}

@@ -1,9 +1,8 @@
 package platform
 
 import (
-	"bufio"
 	"fmt"
-	"os"
+	"strconv"
 	"strings"
 )
 
@@ -14,20 +13,24 @@ type mapping struct {
 
 func (m mapping) vvar() bool { return strings.HasPrefix(m.name, "[vvar") }
 
-// readMaps reads /proc/PID/maps.
-func readMaps(pid int) ([]mapping, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
-		return nil, fmt.Errorf("the stub's memory map: %w", err)
-	}
-	defer f.Close()
+// parseMaps reads what the stub copied of its /proc/self/maps.
+func parseMaps(text string) ([]mapping, error) {
 	var out []mapping
-	for sc := bufio.NewScanner(f); sc.Scan(); {
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			return nil, fmt.Errorf("the stub's memory map: line %q", line)
+		}
 		var m mapping
-		var perms, off, dev, ino string
-		n, _ := fmt.Sscanf(sc.Text(), "%x-%x %s %s %s %s %s", &m.start, &m.end, &perms, &off, &dev, &ino, &m.name)
-		if n < 2 {
-			return nil, fmt.Errorf("the stub's memory map: line %q", sc.Text())
+		from, to, ok := strings.Cut(f[0], "-")
+		var err1, err2 error
+		m.start, err1 = strconv.ParseUint(from, 16, 64)
+		m.end, err2 = strconv.ParseUint(to, 16, 64)
+		if !ok || err1 != nil || err2 != nil {
+			return nil, fmt.Errorf("the stub's memory map: line %q", line)
+		}
+		if len(f) > 5 {
+			m.name = f[5]
 		}
 		out = append(out, m)
 	}

@@ -95,7 +95,11 @@ func startZygote(a *Area) (int, error) {
 // prepare empties the zygote's address space but for stub and vdso, and
 // installs the filter.
 func (p *Platform) prepare(t *Thread) error {
-	maps, err := readMaps(t.proc.pid)
+	n := int64(t.slot.result)
+	if n <= 0 || n > inMax {
+		return fmt.Errorf("the stub could not read /proc/self/maps: is /proc mounted? (%d)", n)
+	}
+	maps, err := parseMaps(string(t.data[:n]))
 	if err != nil {
 		return err
 	}

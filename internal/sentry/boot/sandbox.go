@@ -12,6 +12,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/devpts"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/goferfs"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/proc"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
 	"bulkhead.dev/bulkhead/internal/sentry/syscalls"
@@ -30,6 +31,7 @@ type sandbox struct {
 	pts      *devpts.Instance
 	proc     *proc.Proc
 	gofer    int
+	files    *goferfs.Client
 
 	mu      sync.Mutex
 	started bool

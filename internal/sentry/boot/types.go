@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-
 	"bulkhead.dev/bulkhead/internal/sentry/fs/proc"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -38,4 +37,3 @@ func (s *sandbox) applySysctls() error {
 	}
 	return nil
 }
-

@@ -1,0 +1,37 @@
+package confine
+
+import (
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// NoCapabilities gives up every capability.
+func NoCapabilities() error {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data)), 0)
+	if e != 0 {
+		return fmt.Errorf("dropping capabilities: %w", e)
+	}
+	return nil
+}
+
+// landlockCreate makes a ruleset; with nil it gives the version instead.
+func landlockCreate(handled *uint64) (int, unix.Errno) {
+	if handled == nil {
+		v, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, 1)
+		return int(v), e
+	}
+	fd, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(handled)), 8, 0)
+	return int(fd), e
+}
+
+func landlockAdd(set, fd int, rights uint64) unix.Errno {
+	// struct landlock_path_beneath_attr is packed: 12 bytes.
+	rule := [3]uint32{uint32(rights), uint32(rights >> 32), uint32(fd)}
+	_, _, e := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(set), 1, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+	return e
+}

@@ -1,0 +1,68 @@
+package boot
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/seccomp"
+)
+
+// sentryRules are the host calls of a running Sentry beside Go's own: none
+// opens a path, makes an inet socket, or executes anything.
+var sentryRules = []seccomp.Rule{
+	// Guest processes.
+	{Nr: unix.SYS_PROCESS_VM_READV, Name: "process_vm_readv", Reason: "reading a guest's memory"},
+	{Nr: unix.SYS_PROCESS_VM_WRITEV, Name: "process_vm_writev", Reason: "writing a guest's memory"},
+	{Nr: unix.SYS_SCHED_SETAFFINITY, Name: "sched_setaffinity", Reason: "placing a guest's thread and its own on one CPU"},
+	{Nr: unix.SYS_KILL, Name: "kill", Reason: "ending or stopping a guest's process",
+		When: []seccomp.Cond{seccomp.Arg(1, uint64(unix.SIGKILL))}},
+	{Nr: unix.SYS_KILL, Name: "kill", Reason: "pause", When: []seccomp.Cond{seccomp.Arg(1, uint64(unix.SIGSTOP))}},
+	{Nr: unix.SYS_KILL, Name: "kill", Reason: "resume", When: []seccomp.Cond{seccomp.Arg(1, uint64(unix.SIGCONT))}},
+	{Nr: unix.SYS_WAIT4, Name: "wait4", Reason: "guest processes that have ended"},
+	{Nr: unix.SYS_WAITID, Name: "waitid", Reason: "whether a pid that a stub reports is a child"},
+	{Nr: unix.SYS_MMAP, Name: "mmap", Reason: "slots shared with guests, and files in memory; never executable",
+		When: []seccomp.Cond{seccomp.Bits(2, unix.PROT_EXEC, 0)}},
+	{Nr: unix.SYS_MEMFD_CREATE, Name: "memfd_create", Reason: "slots, and files in memory"},
+	{Nr: unix.SYS_FTRUNCATE, Name: "ftruncate", Reason: "their size, and that of files handed out by the Gofer"},
+	{Nr: unix.SYS_FALLOCATE, Name: "fallocate", Reason: "holes and space in them"},
+	{Nr: unix.SYS_SOCKETPAIR, Name: "socketpair", Reason: "the way of descriptors to a guest's process",
+		When: []seccomp.Cond{seccomp.Arg(0, unix.AF_UNIX)}},
+	{Nr: unix.SYS_SENDMSG, Name: "sendmsg", Reason: "descriptors to guests, requests to the Gofer, answers to the lifecycle"},
+	{Nr: unix.SYS_RECVMSG, Name: "recvmsg", Reason: "the Gofer's replies, the lifecycle's requests"},
+	{Nr: unix.SYS_CLOSE, Name: "close", Reason: "descriptors"},
+
+	// Files that were handed out.
+	{Nr: unix.SYS_READ, Name: "read", Reason: "standard input, eventfds"},
+	{Nr: unix.SYS_PREAD64, Name: "pread64", Reason: "files"},
+	{Nr: unix.SYS_PWRITE64, Name: "pwrite64", Reason: "files"},
+	{Nr: unix.SYS_PREADV2, Name: "preadv2", Reason: "inherited descriptors, without blocking"},
+	{Nr: unix.SYS_PWRITEV2, Name: "pwritev2", Reason: "inherited descriptors, without blocking"},
+	{Nr: unix.SYS_FSTAT, Name: "fstat", Reason: "size and times of open files"},
+	{Nr: unix.SYS_LSEEK, Name: "lseek", Reason: "holes in files; inherited descriptors"},
+	{Nr: unix.SYS_FSYNC, Name: "fsync", Reason: "fsync of files"},
+	{Nr: unix.SYS_FDATASYNC, Name: "fdatasync", Reason: "fdatasync of files"},
+	{Nr: unix.SYS_IOCTL, Name: "ioctl", Reason: "terminals that were inherited, by a list of requests"},
+	{Nr: unix.SYS_FCNTL, Name: "fcntl", Reason: "flags and seals of files in memory"},
+	{Nr: unix.SYS_DUP, Name: "dup", Reason: "inherited descriptors"},
+	{Nr: unix.SYS_OPENAT, Name: "openat", Reason: "figures of guests' host processes below the held /proc",
+		When: []seccomp.Cond{seccomp.Range(0, 0, 1<<20), seccomp.Bits(2, unix.O_ACCMODE|unix.O_CREAT, 0)}},
+	{Nr: unix.SYS_RECVFROM, Name: "recvfrom", Reason: "packets of the container's interfaces; inherited sockets"},
+	{Nr: unix.SYS_SENDTO, Name: "sendto", Reason: "packets of the container's interfaces; inherited sockets"},
+
+	// Waiting and time.
+	{Nr: unix.SYS_EPOLL_CREATE1, Name: "epoll_create1", Reason: "inherited descriptors"},
+	{Nr: unix.SYS_EPOLL_CTL, Name: "epoll_ctl", Reason: "inherited descriptors"},
+	{Nr: unix.SYS_EPOLL_PWAIT, Name: "epoll_pwait", Reason: "inherited descriptors"},
+	{Nr: unix.SYS_EVENTFD2, Name: "eventfd2", Reason: "the runtime's poller"},
+	{Nr: unix.SYS_POLL, Name: "poll", Reason: "inherited descriptors; the Gofer's end"},
+	{Nr: unix.SYS_ACCEPT4, Name: "accept4", Reason: "the lifecycle's connections"},
+	{Nr: unix.SYS_GETSOCKOPT, Name: "getsockopt", Reason: "what kind of socket was inherited"},
+	{Nr: unix.SYS_CLOCK_GETTIME, Name: "clock_gettime", Reason: "CPU time of guests' threads; clocks without a vDSO"},
+	{Nr: unix.SYS_GETRANDOM, Name: "getrandom", Reason: "random bytes"},
+	{Nr: unix.SYS_RT_SIGACTION, Name: "rt_sigaction", Reason: "the runtime"},
+}
+
+// Filter is the Sentry's seccomp filter. A call outside it ends the Sentry
+// with a trace of where it came from.
+func Filter() *seccomp.Filter {
+	return &seccomp.Filter{Rules: append(append([]seccomp.Rule(nil), seccomp.GoRuntime...), sentryRules...), Default: seccomp.Trap}
+}
