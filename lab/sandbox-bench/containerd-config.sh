@@ -42,6 +42,18 @@ fi
 for name in bulkhead bulkhead-vm; do
     ln -sf "$repo_dir/bin/bulkhead" "$dir/bin/$name"
 done
-for name in runc crun; do
-    if path=$(command -v $name); then ln -sf "$path" "$dir/bin/$name"; fi
+ln -sf "$(command -v runc)" "$dir/bin/runc"
+# Debian's crun 1.8 refuses a config.json that names a newer version of the OCI
+# specification than it knows, although it understands all that is in it.
+if crun=$(command -v crun); then
+    cat >"$dir/bin/crun" <<SCRIPT
+#!/bin/sh
+last=
+for arg; do
+    if [ "\$last" = --bundle ]; then sed -i 's/"ociVersion":"[0-9.]*"/"ociVersion":"1.0.2"/' "\$arg/config.json"; fi
+    last=\$arg
 done
+exec $crun "\$@"
+SCRIPT
+    chmod 755 "$dir/bin/crun"
+fi
