@@ -20,17 +20,12 @@ const (
 	fioAsync   = 0x5452
 	fioQSize   = 0x5460
 	fiGetBsz   = 2
-	fiBmap     = 1
 	fiFreeze   = 0xc0045877
 	fiThaw     = 0xc0045878
 	fiClone    = 0x40049409
 	fiCloneRng = 0x4020940d
 	fiDedupe   = 0xc0189436
 	fiFiemap   = 0xc020660b
-	fsGetFlags = 0x80086601
-	fsSetFlags = 0x40086602
-	fsGetXattr = 0x801c581f
-	fsSetXattr = 0x401c5820
 )
 
 // sysIoctl is ioctl(2): what any file knows first, then the file's own.

@@ -189,6 +189,9 @@ func (c *rwCall) readv(v *iovecs) (uint64, abi.Errno) {
 	if c.fd.Mode&vfs.FMODE_READ == 0 {
 		return 0, unix.EBADF
 	}
+	if v.total == 0 {
+		return 0, 0
+	}
 	o := getOut(c.t, min(v.total, chunkSize))
 	defer o.put()
 	done := 0
@@ -252,6 +255,9 @@ func (c *rwCall) writeFrom(addr, count uint64) (uint64, abi.Errno) {
 func (c *rwCall) writev(v *iovecs) (uint64, abi.Errno) {
 	if c.fd.Mode&vfs.FMODE_WRITE == 0 {
 		return 0, unix.EBADF
+	}
+	if v.total == 0 {
+		return 0, 0
 	}
 	if len(v.v) == 1 {
 		return c.writeFrom(v.v[0].addr, uint64(v.v[0].n))

@@ -133,7 +133,7 @@ func sysStatx(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		s.Mask |= unix.STATX_BTIME
 	}
 	if path.Mount != nil {
-		s.Mask |= mask & statxMountID
+		s.Mask |= statxMountID
 		s.MountID = uint64(path.Mount.ID)
 		if path.Dentry == path.Mount.Root {
 			s.Attributes |= attrMountRoot
