@@ -31,7 +31,7 @@ var errHelp = errors.New("help was asked for")
 // Rounds and time limits of the two modes.
 const (
 	quickRounds = 10
-	fullRounds  = 15
+	fullRounds  = 10
 	quickLimit  = 170 * time.Second // the report and the clean-up fit into the three minutes
 )
 

@@ -7,18 +7,24 @@
 dir=$1
 echo "runtimes:"
 for client in ctr nerdctl; do
-    for name in runc crun runsc bulkhead bulkhead-vm; do
-        [ -e "$dir/bin/$name" ] || continue
+    for name in runc crun runsc bulkhead bulkhead-vm kata; do
+        if [ $name = kata ]; then # a shim of its own
+            command -v containerd-shim-kata-v2 >/dev/null || continue
+            ctr_runtime="io.containerd.kata.v2" nerdctl_runtime="io.containerd.kata.v2"
+        else
+            [ -e "$dir/bin/$name" ] || continue
+            ctr_runtime="io.containerd.runc.v2, --runc-binary, $dir/bin/$name" nerdctl_runtime="$dir/bin/$name"
+        fi
         case $name in
         runc | crun) wall="none (namespaces, cgroups)" ;;
-        bulkhead-vm) wall=micro-VM ;;
+        bulkhead-vm | kata) wall=micro-VM ;;
         *) wall="userspace kernel" ;;
         esac
         echo "  - name: $client-$name"
         echo "    title: $name ($client)"
         echo "    wall: $wall"
         if [ $client = ctr ]; then
-            run="--runtime, io.containerd.runc.v2, --runc-binary, $dir/bin/$name, --read-only, '{mounts}', '{env}', '{image}', '{id}', '{argv}'"
+            run="--runtime, $ctr_runtime, --read-only, '{mounts}', '{env}', '{image}', '{id}', '{argv}'"
             cat <<YAML
     command: [ctr, --address, $dir/containerd.sock, --namespace, lab]
     version: [--version]
@@ -33,7 +39,7 @@ for client in ctr nerdctl; do
       env: [--env, '{env}']
 YAML
         else
-            run="--runtime, $dir/bin/$name, --net, none, --read-only, '{mounts}', '{env}', --name, '{id}', '{image}', '{argv}'"
+            run="--runtime, $nerdctl_runtime, --net, none, --read-only, '{mounts}', '{env}', --name, '{id}', '{image}', '{argv}'"
             cat <<YAML
     command: [nerdctl, --address, $dir/containerd.sock, --namespace, lab, --data-root, $dir/nerdctl, --cgroup-manager, cgroupfs]
     version: [--version]

@@ -46,6 +46,10 @@ func (f *Finder) Find(ctx context.Context, r *spec.Runtime) *Runtime {
 		return out
 	}
 	out.Version = version(ctx, path, r.Version)
+	if r.OnlyClient != "" {
+		out.Status, out.Why = results.RuntimeLeftOut, r.OnlyClient
+		return out
+	}
 	out.Status = results.RuntimeBroken
 	if os.Geteuid() != 0 && !r.Rootless {
 		out.Why = "needs root: run the workbench as root (sudo bulkhead bench)"

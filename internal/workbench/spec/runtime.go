@@ -30,6 +30,8 @@ type Runtime struct {
 	Rootless bool `yaml:"rootless"`
 	// In names the modes that measure it: both when empty.
 	In []string `yaml:"in"`
+	// OnlyClient says that there is no OCI command line, and what measures it.
+	OnlyClient string `yaml:"only-client"`
 	// WhenMissing is what to do about an absent program.
 	WhenMissing string `yaml:"when-missing"`
 	// Client is set for a runtime behind a daemon's client, such as ctr.
