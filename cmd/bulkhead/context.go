@@ -16,6 +16,7 @@ import (
 const (
 	exitFailure = 1
 	exitUsage   = 1 // as runc, whose callers know no other
+	exitCommand = 3 // there is no such command; as runc
 	exitExec    = 255
 )
 

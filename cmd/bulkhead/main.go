@@ -65,7 +65,7 @@ func run(argv []string, stdin, stdout, stderr *os.File) int {
 	cmd, ok := commands[rest[0]]
 	if !ok {
 		fmt.Fprintf(stderr, "bulkhead: no command %q%s; bulkhead help lists them\n", rest[0], suggest(rest[0]))
-		return exitUsage
+		return exitCommand
 	}
 	return c.runCommand(cmd, rest[1:])
 }

@@ -9,7 +9,6 @@ import (
 
 // resources checks what can be wrong with limits before the kernel is asked.
 func (c *checker) resources(path string, r *specs.LinuxResources) {
-	c.treat(len(r.Devices) > 0, "linux.resources.devices", path+".devices")
 	for i, d := range r.Devices {
 		at := fmt.Sprintf("%s.devices[%d]", path, i)
 		switch d.Type {
