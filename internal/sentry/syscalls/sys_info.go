@@ -86,7 +86,7 @@ func sysSysinfo(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	_, procs := k.Counts()
 	var b [sysinfoSize]byte
 	le := binary.LittleEndian
-	le.PutUint64(b[:], uint64((ktime.Mono()-k.BootMono())/1e9))
+	le.PutUint64(b[:], uint64((ktime.Mono()-k.BootMono()+1e9-1)/1e9))
 	le.PutUint64(b[32:], total)
 	le.PutUint64(b[40:], free)
 	le.PutUint16(b[80:], uint16(min(procs, 0xffff)))
