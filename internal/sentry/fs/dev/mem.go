@@ -26,29 +26,39 @@ func (device) Seekable() bool { return true }
 
 func (device) Seek(vfs.Caller, *vfs.FileDescription, int64, int) (int64, abi.Errno) { return 0, 0 }
 
-// null is /dev/null.
-type null struct{ device }
+// sink are the devices that take what is written and need not see it.
+type sink struct{ device }
 
-func (null) Read(vfs.Caller, *vfs.FileDescription, []byte, int64) (int, abi.Errno) { return 0, 0 }
+// DiscardsWrites spares the writing call the copying of what is written.
+func (sink) DiscardsWrites() {}
 
-func (null) Write(_ vfs.Caller, _ *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
+func (sink) Write(_ vfs.Caller, _ *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
 	return len(src), 0, 0
 }
+
+// null is /dev/null.
+type null struct{ sink }
+
+func (null) Read(vfs.Caller, *vfs.FileDescription, []byte, int64) (int, abi.Errno) { return 0, 0 }
 
 // DiscardsWrites marks a file whose writes need no data: write(2) does not
 // fetch it.
 func (null) DiscardsWrites() {}
 
-// zero is /dev/zero.
-type zero struct{ device }
+// zeros is a source of them.
+type zeros struct{ device }
 
-func (zero) Read(_ vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64) (int, abi.Errno) {
+func (zeros) Read(_ vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64) (int, abi.Errno) {
 	clear(dst)
 	return len(dst), 0
 }
 
-func (zero) Write(_ vfs.Caller, _ *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
-	return len(src), 0, 0
+// zero is /dev/zero.
+type zero struct{ sink }
+
+func (zero) Read(_ vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64) (int, abi.Errno) {
+	clear(dst)
+	return len(dst), 0
 }
 
 // Map gives anonymous memory, shared or private.
@@ -57,14 +67,10 @@ func (zero) Map(vfs.Caller, *vfs.FileDescription, int64, int64, uint32, bool) (v
 }
 
 // full is /dev/full.
-type full struct{ zero }
+type full struct{ zeros }
 
 func (full) Write(vfs.Caller, *vfs.FileDescription, []byte, int64) (int, int64, abi.Errno) {
 	return 0, 0, unix.ENOSPC
-}
-
-func (full) Map(vfs.Caller, *vfs.FileDescription, int64, int64, uint32, bool) (vfs.Mapping, abi.Errno) {
-	return vfs.Mapping{}, unix.ENODEV
 }
 
 // random is /dev/random and /dev/urandom: the host's random numbers.

@@ -32,6 +32,9 @@ type Dir struct {
 	children map[string]vfs.Inode
 	Dynamic  Dynamic
 	MayRead  func(c vfs.Caller) abi.Errno // asked on open; nil: all may
+	// Refusal is what making a name gives; 0: as a file system that has no
+	// such operation.
+	Refusal abi.Errno
 }
 
 // NewDir makes a directory of a fixed tree, 0555.
@@ -63,6 +66,7 @@ func (d *Dir) Sub(names ...string) *Dir {
 		next, ok := d.children[n].(*Dir)
 		if !ok {
 			next = NewDir()
+			next.Refusal = d.Refusal
 			d.Add(n, next)
 		}
 		d = next
@@ -82,6 +86,30 @@ func (d *Dir) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 		return d.Dynamic.Lookup(c, name)
 	}
 	return nil, unix.ENOENT
+}
+
+// Create, Mkdir, Symlink and Mknod are vfs.Inode's: names are not made here.
+func (d *Dir) Create(vfs.Caller, string, uint32) (vfs.Inode, abi.Errno) {
+	return nil, d.refuse(unix.EACCES)
+}
+
+func (d *Dir) Mkdir(vfs.Caller, string, uint32) (vfs.Inode, abi.Errno) {
+	return nil, d.refuse(unix.EPERM)
+}
+
+func (d *Dir) Symlink(vfs.Caller, string, string) (vfs.Inode, abi.Errno) {
+	return nil, d.refuse(unix.EPERM)
+}
+
+func (d *Dir) Mknod(vfs.Caller, string, uint32, uint64) (vfs.Inode, abi.Errno) {
+	return nil, d.refuse(unix.EPERM)
+}
+
+func (d *Dir) refuse(otherwise abi.Errno) abi.Errno {
+	if d.Refusal != 0 {
+		return d.Refusal
+	}
+	return otherwise
 }
 
 // Revalidate is vfs.Revalidator's.

@@ -23,7 +23,7 @@ const fdInoShift = 32
 
 func makeFDs(info bool) func(d *taskDir, n kernfs.Meta) vfs.Inode {
 	return func(d *taskDir, n kernfs.Meta) vfs.Inode {
-		dir := &kernfs.Dir{Dynamic: fdList{d, info}}
+		dir := &kernfs.Dir{Refusal: unix.ENOENT, Dynamic: fdList{d, info}}
 		dir.Meta = n
 		dir.Nlink = 2
 		dir.MayRead = func(c vfs.Caller) abi.Errno {

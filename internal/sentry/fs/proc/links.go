@@ -67,7 +67,7 @@ var namespaces = []struct {
 }
 
 func makeNSDir(d *taskDir, n kernfs.Meta) vfs.Inode {
-	dir := &kernfs.Dir{}
+	dir := &kernfs.Dir{Refusal: unix.ENOENT}
 	dir.Meta = n
 	dir.Nlink = 2
 	for _, ns := range namespaces {

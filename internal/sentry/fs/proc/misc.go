@@ -290,7 +290,7 @@ func writeAutogroup(_ *taskDir, b *bytes.Buffer) abi.Errno {
 // makeAttr is /proc/PID/attr, as a kernel without a security module that uses
 // it has it: reading gives EINVAL.
 func makeAttr(d *taskDir, n kernfs.Meta) vfs.Inode {
-	dir := &kernfs.Dir{}
+	dir := &kernfs.Dir{Refusal: unix.ENOENT}
 	dir.Meta = n
 	dir.Nlink = 2
 	for k, name := range []string{"current", "prev", "exec", "fscreate", "keycreate", "sockcreate"} {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/kernfs"
 	"bulkhead.dev/bulkhead/internal/sentry/inspect"
@@ -74,7 +76,7 @@ func contentFile(c inspect.Content) *kernfs.File {
 
 // makeNetDir is /proc/PID/net: the network is the same for all processes.
 func makeNetDir(d *taskDir, n kernfs.Meta) vfs.Inode {
-	dir := &kernfs.Dir{}
+	dir := &kernfs.Dir{Refusal: unix.ENOENT}
 	dir.Meta = n
 	dir.Nlink = 2
 	files := d.i.p.net()

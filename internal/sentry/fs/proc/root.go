@@ -18,9 +18,17 @@ type topFile struct {
 	ino  vfs.Inode
 }
 
+// newDir makes a fixed directory. Making a name in /proc fails already in
+// looking for it.
+func newDir() *kernfs.Dir {
+	d := kernfs.NewDir()
+	d.Refusal = unix.ENOENT
+	return d
+}
+
 // newRoot makes an instance's root directory.
 func (i *instance) newRoot() *kernfs.Dir {
-	root := kernfs.NewDir()
+	root := newDir()
 	root.Ino = 1
 	root.Dynamic = pidList{i}
 	if i.opt.subset {

@@ -21,7 +21,7 @@ import (
 
 // newSys makes /proc/sys.
 func (p *Proc) newSys() *kernfs.Dir {
-	root := kernfs.NewDir()
+	root := newDir()
 	for _, s := range sysctls {
 		put(root, s.path, s.file())
 	}

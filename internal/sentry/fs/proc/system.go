@@ -67,14 +67,14 @@ func (p *Proc) topFiles() []topFile {
 		add(name, f)
 	}
 	for _, name := range []string{"tty", "fs", "driver", "bus", "irq", "acpi", "scsi"} {
-		d := kernfs.NewDir()
+		d := newDir()
 		if name == "tty" {
 			d.Add("drivers", kernfs.Text(ttyDrivers))
 			d.Add("ldiscs", kernfs.Text("n_tty       0\n"))
 		}
 		add(name, d)
 	}
-	ipc := kernfs.NewDir()
+	ipc := newDir()
 	for _, name := range []string{"msg", "sem", "shm"} {
 		ipc.Add(name, provided("sysvipc/"+name, ipcHeads[name]))
 	}

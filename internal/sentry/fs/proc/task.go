@@ -119,6 +119,7 @@ func (i *instance) newTaskDir(t inspect.Task, thread bool) *taskDir {
 	d.Owner = func() (uint32, uint32) { return owner(t, true) }
 	d.Time = vfs.Now()
 	d.Dynamic = taskList{d}
+	d.Refusal = unix.ENOENT
 	d.MayRead = func(c vfs.Caller) abi.Errno { return d.allowed(c) }
 	return d
 }
@@ -203,7 +204,7 @@ func (l taskList) List(_ vfs.Caller, after int64, emit func(kernfs.Entry) bool) 
 type threadList struct{ d *taskDir }
 
 func makeThreadList(d *taskDir, n kernfs.Meta) vfs.Inode {
-	dir := &kernfs.Dir{Dynamic: threadList{d}}
+	dir := &kernfs.Dir{Refusal: unix.ENOENT, Dynamic: threadList{d}}
 	dir.Meta = n
 	dir.Nlink = uint32(2 + len(d.t.Threads()))
 	return dir
