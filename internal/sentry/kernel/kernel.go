@@ -86,6 +86,8 @@ func New(c Config) *Kernel {
 		done:     make(chan struct{}),
 	}
 	k.users.init()
+	onlineCPUs()
+	coarseRes()
 	k.uts.hostname, k.uts.domainname = c.Hostname, c.Domainname
 	if k.uts.domainname == "" {
 		k.uts.domainname = "(none)"
