@@ -94,6 +94,10 @@ func (s *server) adopt(dir int, name []byte, o owner) unix.Errno {
 	if e != 0 && e != unix.EPERM {
 		return e
 	}
+	if o.mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
+		// The change of owner has cleared these.
+		sysName(sysFchmodat2, dir, name, uintptr(o.mode&07777), nofollow, 0)
+	}
 	if e := statx(dir, name, nofollow, &s.st); e != 0 {
 		return e
 	}

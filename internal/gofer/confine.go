@@ -5,15 +5,13 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"bulkhead.dev/bulkhead/internal/sentry/auth"
 )
 
 // Capabilities that a Gofer keeps, if it has them: to act on files for any
 // owner. One that only reads keeps the first.
 const (
-	readCaps  = 1 << auth.CAP_DAC_READ_SEARCH
-	writeCaps = readCaps | 1<<auth.CAP_DAC_OVERRIDE | 1<<auth.CAP_CHOWN | 1<<auth.CAP_FOWNER | 1<<auth.CAP_FSETID | 1<<auth.CAP_SETFCAP
+	readCaps  = 1 << unix.CAP_DAC_READ_SEARCH
+	writeCaps = readCaps | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_CHOWN | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
 )
 
 // confine takes away what serving does not need. The roots are open by now.

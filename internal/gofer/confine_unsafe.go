@@ -81,6 +81,15 @@ func landlock(trees []*tree) error {
 		if !t.readonly {
 			rule.rights |= (llWriteFile | llChange | llRefer | llTruncate) & set.fs
 		}
+		if t.file != nil {
+			file, e := openat(t.root, t.file, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			if e != 0 {
+				return fmt.Errorf("gofer: opening a root that is a file: %w", e)
+			}
+			defer closeFD(file)
+			rule.fd = int32(file)
+			rule.rights &= llReadFile | llWriteFile | llTruncate
+		}
 		if _, _, e := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, fd, 1, uintptr(unsafe.Pointer(&rule)), 0, 0, 0); e != 0 {
 			return fmt.Errorf("gofer: landlock_add_rule: %w", e)
 		}

@@ -14,7 +14,7 @@ func TestAgainstHost(t *testing.T) {
 		t.Skip("needs root: the oracle is a tmpfs mounted in a mount namespace")
 	}
 	for seed := range uint64(5) {
-		host, err := vfstest.NewHost(t.TempDir(), false)
+		host, err := vfstest.NewHost(t.TempDir())
 		if err != nil {
 			t.Skipf("no oracle here: %v", err)
 		}
@@ -22,7 +22,7 @@ func TestAgainstHost(t *testing.T) {
 		if e != 0 {
 			t.Fatal(e)
 		}
-		err = vfstest.Compare(seed, 2000, host, vfstest.NewGuest(fs), vfstest.DefaultOps)
+		err = vfstest.Compare(seed, 2000, host, vfstest.NewGuest(fs), vfstest.Limits{})
 		host.Close()
 		fs.Ops.Release()
 		if err != nil {

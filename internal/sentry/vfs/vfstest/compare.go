@@ -3,14 +3,23 @@ package vfstest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // Doer runs calls and answers with a text.
 type Doer interface{ Do(o Op) string }
 
 // Compare runs n random calls on both and gives the first difference.
-func Compare(seed uint64, n int, host, guest Doer, names []string) error {
-	g := &Gen{R: rand.New(rand.NewPCG(seed, 1)), Names: names, Users: true}
+func Compare(seed uint64, n int, host, guest Doer, limits Limits) error {
+	g := &Gen{R: rand.New(rand.NewPCG(seed, 1)), Users: true, Limits: limits}
+	for _, n := range DefaultOps {
+		if !slices.Contains(limits.Without, n) {
+			g.Names = append(g.Names, n)
+		}
+	}
+	if g.Xattrs == nil {
+		g.Xattrs = DefaultXattrs
+	}
 	var trail []string
 	for i := range n {
 		o := g.Next()

@@ -20,15 +20,46 @@ type Host struct {
 	setup   chan error
 }
 
-// NewHost starts the thread. dir is an empty directory; keep says to use dir as
-// it is in place of a tmpfs.
-func NewHost(dir string, keep bool) (*Host, error) {
+// NewHost starts the thread. dir is an empty directory.
+func NewHost(dir string) (*Host, error) {
 	h := &Host{ops: make(chan Op), answers: make(chan string), dir: dir, setup: make(chan error)}
-	go h.run(keep)
+	go h.run()
 	if err := <-h.setup; err != nil {
 		return nil, err
 	}
 	return h, nil
+}
+
+// OnTmpfs runs f in a thread of its own in which dir is a fresh tmpfs: a Gofer,
+// for instance.
+func OnTmpfs(dir string, f func()) error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root")
+	}
+	setup := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock
+		err := privateTmpfs(dir)
+		setup <- err
+		if err == nil {
+			f()
+		}
+	}()
+	return <-setup
+}
+
+func privateTmpfs(dir string) error {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	unix.Umask(0)
+	if err := unix.Mount("none", dir, "tmpfs", 0, "mode=755,size=64m,nr_inodes=100k"); err != nil {
+		return fmt.Errorf("mounting a tmpfs on %s: %w", dir, err)
+	}
+	return nil
 }
 
 // Do runs one call.
@@ -40,28 +71,20 @@ func (h *Host) Do(o Op) string {
 // Close ends the thread.
 func (h *Host) Close() { close(h.ops) }
 
-func (h *Host) run(keep bool) {
+func (h *Host) run() {
 	runtime.LockOSThread() // and never unlock: the thread ends with its odd state
-	h.setup <- h.enter(keep)
+	h.setup <- h.enter()
 	for o := range h.ops {
 		h.answers <- h.as(o)
 	}
 }
 
-func (h *Host) enter(keep bool) error {
+func (h *Host) enter() error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root")
 	}
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("unshare: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("making mounts private: %w", err)
-	}
-	if !keep {
-		if err := unix.Mount("none", h.dir, "tmpfs", 0, "mode=755,size=64m,nr_inodes=100k"); err != nil {
-			return fmt.Errorf("mounting a tmpfs on %s: %w", h.dir, err)
-		}
+	if err := privateTmpfs(h.dir); err != nil {
+		return err
 	}
 	if err := unix.Chroot(h.dir); err != nil {
 		return err

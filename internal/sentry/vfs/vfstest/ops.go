@@ -39,9 +39,20 @@ var People = []Person{{0, 0, nil}, {1000, 1000, []uint32{50}}, {1001, 1001, []ui
 type Gen struct {
 	R     *rand.Rand
 	Names []string // ops to choose from
-	// NoRoot leaves the superuser out but for every fourth call.
-	Users bool
+	Users bool     // others than the superuser too
+	Limits
 }
+
+// Limits leaves out what a file system says it does not support.
+type Limits struct {
+	Without   []string // ops
+	NoDevices bool
+	NoWhite   bool     // RENAME_WHITEOUT
+	Xattrs    []string // names, if not those of DefaultXattrs
+}
+
+// DefaultXattrs are names of every namespace, and bad ones.
+var DefaultXattrs = []string{"user.a", "user.b", "trusted.t", "security.s", "user.", "nope.x", "system.foo", ""}
 
 // DefaultOps are the calls that every file system must answer.
 var DefaultOps = []string{
@@ -100,6 +111,9 @@ func (g *Gen) Next() Op {
 	switch o.Name {
 	case "rename2":
 		o.Flags = uint32(r.IntN(8))
+		if g.NoWhite {
+			o.Flags &^= 4
+		}
 	case "open", "openat2", "create":
 		o.Flags = g.openFlags()
 	case "access":
@@ -109,12 +123,15 @@ func (g *Gen) Next() Op {
 	case "mknod":
 		o.Mode |= pick(r, []uint32{0010000, 0140000, 0100000, 0, 0020000, 0060000, 0040000, 0170000})
 		o.Flags = pick(r, []uint32{0, 0xef01, 0xef02})
+		if g.NoDevices && o.Mode&0020000 != 0 && o.Mode&0170000 != 0120000 {
+			o.Mode = o.Mode&07777 | 0010000
+		}
 	case "link":
 		o.Who = 0 // the host may have fs.protected_hardlinks
 		o.Flags = pick(r, []uint32{0, 0x400, 0x1000})
 	}
 	if strings.HasSuffix(o.Name, "xattr") {
-		o.Xattr = pick(r, []string{"user.a", "user.b", "trusted.t", "security.s", "user.", "nope.x", "system.foo", ""})
+		o.Xattr = pick(r, g.Xattrs)
 		o.XattrFlags = r.IntN(4)
 		o.Data = o.Data[:min(len(o.Data), 10)]
 	}

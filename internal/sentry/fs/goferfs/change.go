@@ -1,0 +1,213 @@
+package goferfs
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// made makes a file by request op, and enters it.
+func (i *inode) made(c vfs.Caller, op wire.FSOp, name, target string, mode uint32) (*inode, abi.Errno) {
+	if i.fs.readonly {
+		return nil, unix.EROFS
+	}
+	uid, gid, mode := vfs.NewOwner(c, i.Perm(), mode)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := &entry{name: strings.Clone(name), target: target}
+	host := -1
+	e := i.fs.call(request{op: op, ino: i, name: name}, func(e *wire.Encoder) {
+		if op == wire.FSSymlink {
+			e.Str(target)
+		} else {
+			e.U32(mode)
+		}
+		e.U32(uid)
+		e.U32(gid)
+	}, func(d *wire.Decoder, fd int) abi.Errno {
+		d.Attr(&n.attr)
+		host = fd
+		return 0
+	})
+	if e != 0 {
+		return nil, e
+	}
+	d := i.cache()
+	d.remove(n.name)
+	d.add(n)
+	ch := i.instance(n)
+	if host >= 0 {
+		ch.host.Store(newHostFD(host, true))
+		i.fs.idle.add(ch)
+	}
+	i.stale = true
+	return ch, 0
+}
+
+// Create, Mkdir, Symlink and Mknod make files on the host.
+func (i *inode) Create(c vfs.Caller, name string, mode uint32) (vfs.Inode, abi.Errno) {
+	return orNil(i.made(c, wire.FSCreate, name, "", unix.S_IFREG|mode))
+}
+
+func (i *inode) Mkdir(c vfs.Caller, name string, mode uint32) (vfs.Inode, abi.Errno) {
+	return orNil(i.made(c, wire.FSMkdir, name, "", unix.S_IFDIR|mode))
+}
+
+func (i *inode) Symlink(c vfs.Caller, name, target string) (vfs.Inode, abi.Errno) {
+	return orNil(i.made(c, wire.FSSymlink, name, strings.Clone(target), unix.S_IFLNK|0777))
+}
+
+// Mknod makes fifos and sockets; device nodes are EPERM.
+func (i *inode) Mknod(c vfs.Caller, name string, mode uint32, rdev uint64) (vfs.Inode, abi.Errno) {
+	return orNil(i.made(c, wire.FSMknod, name, "", mode))
+}
+
+func orNil(i *inode, e abi.Errno) (vfs.Inode, abi.Errno) {
+	if e != 0 {
+		return nil, e
+	}
+	return i, 0
+}
+
+// Link gives target one more name.
+func (i *inode) Link(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
+	if i.fs.readonly {
+		return unix.EROFS
+	}
+	t := target.(*inode)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := &entry{name: strings.Clone(name), target: t.target, ino: t}
+	e := i.fs.call2(wire.FSLink, t, "", i, n.name, nil, func(d *wire.Decoder, _ int) abi.Errno {
+		d.Attr(&n.attr)
+		t.moved(place{}, place{i, n.name})
+		return 0
+	})
+	if e != 0 {
+		return e
+	}
+	i.cache().remove(n.name)
+	i.cache().add(n)
+	i.stale = true
+	t.mu.Lock()
+	t.setAttr(&n.attr)
+	t.mu.Unlock()
+	i.fs.mu.Lock()
+	i.fs.links[fileID{n.attr.Dev, n.attr.Ino}] = t
+	i.fs.mu.Unlock()
+	return 0
+}
+
+// call2 is call for requests about two paths.
+func (fs *FS) call2(op wire.FSOp, ino *inode, name string, ino2 *inode, name2 string, args func(e *wire.Encoder), done func(d *wire.Decoder, fd int) abi.Errno) abi.Errno {
+	ok := true
+	e := fs.call(request{op: op, ino: ino, name: name}, func(e *wire.Encoder) {
+		ok = fs.client.putPath(ino2, name2)
+		if args != nil {
+			args(e)
+		}
+		if !ok {
+			e.Full = true // nothing is sent
+		}
+	}, done)
+	if !ok {
+		return unix.ESTALE
+	}
+	return e
+}
+
+// Unlink and Rmdir remove a name.
+func (i *inode) Unlink(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
+	return i.removed(wire.FSUnlink, name, target.(*inode))
+}
+
+func (i *inode) Rmdir(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
+	return i.removed(wire.FSRmdir, name, target.(*inode))
+}
+
+func (i *inode) removed(op wire.FSOp, name string, t *inode) abi.Errno {
+	if i.fs.readonly {
+		return unix.EROFS
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	e := i.fs.call(request{op: op, ino: i, name: name}, nil, func(*wire.Decoder, int) abi.Errno {
+		t.moved(place{i, name}, place{})
+		return 0
+	})
+	if e != 0 {
+		return e
+	}
+	i.cache().remove(name)
+	i.stale = true
+	t.lost()
+	return 0
+}
+
+// lost counts a name that went.
+func (t *inode) lost() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isDir() || t.attr.Nlink <= 1 {
+		t.attr.Nlink = 0
+	} else {
+		t.attr.Nlink--
+		t.stale = true
+	}
+}
+
+// Rename moves a name on the host. Whiteouts are overlay's business.
+func (i *inode) Rename(c vfs.Caller, name string, src vfs.Inode, newDir vfs.Inode, newName string, dst vfs.Inode, flags uint32) abi.Errno {
+	if i.fs.readonly {
+		return unix.EROFS
+	}
+	if flags&unix.RENAME_WHITEOUT != 0 {
+		return unix.EINVAL
+	}
+	to, s := newDir.(*inode), src.(*inode)
+	t, _ := dst.(*inode)
+	exchange := flags&unix.RENAME_EXCHANGE != 0
+	from, target := place{i, strings.Clone(name)}, place{to, strings.Clone(newName)}
+	e := i.fs.call2(wire.FSRename, i, name, to, newName, func(e *wire.Encoder) {
+		e.U32(flags & (unix.RENAME_NOREPLACE | unix.RENAME_EXCHANGE))
+	}, func(*wire.Decoder, int) abi.Errno {
+		s.moved(from, target)
+		if exchange {
+			t.moved(target, from)
+		} else if t != nil {
+			t.moved(target, place{})
+		}
+		return 0
+	})
+	if e != 0 {
+		return e
+	}
+	i.renamed(from.name, t, exchange)
+	to.renamed(target.name, s, true)
+	if t != nil && !exchange {
+		t.lost()
+	}
+	s.mu.Lock()
+	s.stale = true
+	s.mu.Unlock()
+	return 0
+}
+
+// renamed notes that name in i now leads to n, or, unless put, to nothing.
+func (i *inode) renamed(name string, n *inode, put bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stale = true
+	d := i.cache()
+	d.remove(name)
+	if put {
+		n.mu.Lock()
+		attr := n.attr
+		n.mu.Unlock()
+		d.add(&entry{name: name, target: n.target, attr: attr, ino: n})
+	}
+}

@@ -1,0 +1,395 @@
+package goferfs
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
+	"bulkhead.dev/bulkhead/internal/wire"
+)
+
+// dirCache is what is known of a directory's entries.
+type dirCache struct {
+	entries  map[string]*entry
+	order    []*entry // ascending cookies; once the whole directory is known
+	gone     int      // removed entries that still stand in order
+	last     int64    // the last cookie given
+	complete bool     // a name that is not here does not exist
+	asked    int      // names asked for one by one
+}
+
+// entry is a name with the attributes that came with it. Once there is an
+// inode, that has them.
+type entry struct {
+	name    string
+	target  string
+	attr    wire.FSAttr
+	ino     *inode
+	cookie  int64
+	removed bool
+}
+
+const (
+	firstCookie = 2 // "." is 1, ".." is 2
+	// smallDir is the size up to which a directory is read as a whole when
+	// the first name is looked up; bigger ones after askLimit names.
+	smallDir = 4096
+	askLimit = 8
+)
+
+// cache gives the directory's cache. mu is held.
+func (i *inode) cache() *dirCache {
+	if i.dir == nil {
+		i.dir = &dirCache{entries: map[string]*entry{}, last: firstCookie}
+	}
+	return i.dir
+}
+
+// add enters e. In a complete directory it stands last.
+func (d *dirCache) add(e *entry) {
+	d.entries[e.name] = e
+	if d.complete {
+		d.last++
+		e.cookie = d.last
+		d.order = append(d.order, e)
+	}
+}
+
+// remove forgets name.
+func (d *dirCache) remove(name string) {
+	e := d.entries[name]
+	if e == nil {
+		return
+	}
+	delete(d.entries, name)
+	e.removed = true
+	if !d.complete {
+		return
+	}
+	d.gone++
+	if d.gone > 32 && d.gone > len(d.order)/2 {
+		d.order = slices.DeleteFunc(d.order, func(e *entry) bool { return e.removed })
+		d.gone = 0
+	}
+}
+
+// Lookup finds name: from what is known, or by asking.
+func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	d := i.cache()
+	if i.fs.shared {
+		return i.lookupShared(d, name)
+	}
+	e := d.entries[name]
+	if e == nil && !d.complete && (i.attr.Size <= smallDir || d.asked >= askLimit) {
+		if err := i.load(d); err != 0 {
+			return nil, err
+		}
+		e = d.entries[name]
+	}
+	if e == nil && !d.complete {
+		d.asked++
+		var err abi.Errno
+		if e, err = i.ask(name); err != 0 {
+			return nil, err
+		}
+		d.add(e)
+	}
+	if e == nil {
+		return nil, unix.ENOENT
+	}
+	return i.instance(e), 0
+}
+
+// lookupShared asks for name, and keeps the inode if it is still the same.
+func (i *inode) lookupShared(d *dirCache, name string) (vfs.Inode, abi.Errno) {
+	n, err := i.ask(name)
+	if err != 0 {
+		d.remove(name)
+		return nil, err
+	}
+	if old := d.entries[name]; old != nil && old.ino != nil && old.ino.same(&n.attr) {
+		return old.ino, 0
+	}
+	d.remove(name)
+	d.add(n)
+	return i.instance(n), 0
+}
+
+// same tells whether a is of the same file; its attributes are taken over.
+func (i *inode) same(a *wire.FSAttr) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.attr.Ino != a.Ino || i.attr.Dev != a.Dev || (i.attr.Mode^a.Mode)&unix.S_IFMT != 0 || a.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return false
+	}
+	i.setAttr(a)
+	return true
+}
+
+// Revalidate asks whether a name of a shared mount still leads where it did.
+func (i *inode) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
+	n, err := i.ask(name)
+	if err != 0 {
+		return child == nil && err == unix.ENOENT
+	}
+	ch, ok := child.(*inode)
+	if !ok {
+		return false
+	}
+	if ch.mode.Load()&unix.S_IFMT == unix.S_IFLNK {
+		return n.attr.Ino == ch.attr.Ino && n.target == ch.target
+	}
+	return ch.same(&n.attr)
+}
+
+// ask looks one name up.
+func (i *inode) ask(name string) (*entry, abi.Errno) {
+	n := &entry{}
+	e := i.fs.call(request{op: wire.FSStat, ino: i, name: name}, nil, func(d *wire.Decoder, _ int) abi.Errno {
+		d.Attr(&n.attr)
+		n.target = string(d.Str())
+		return 0
+	})
+	if e == unix.ESTALE {
+		e = unix.ENOENT
+	}
+	if e != 0 {
+		return nil, e
+	}
+	n.name = strings.Clone(name)
+	return n, 0
+}
+
+// instance gives e's inode. mu of the directory is held.
+func (i *inode) instance(e *entry) *inode {
+	if e.ino == nil {
+		e.ino = i.fs.fileOf(place{i, e.name}, &e.attr, e.target)
+	}
+	return e.ino
+}
+
+// load reads the whole directory. mu is held.
+func (i *inode) load(d *dirCache) abi.Errno {
+	known := d.entries
+	order, e := i.list()
+	if e != 0 {
+		return e
+	}
+	d.entries = make(map[string]*entry, len(order))
+	d.order, d.gone, d.last = order, 0, firstCookie
+	for k, n := range order {
+		d.last++
+		n.cookie = d.last
+		if old := known[n.name]; old != nil && old.ino != nil {
+			old.cookie = n.cookie
+			d.order[k], n = old, old
+		}
+		d.entries[n.name] = n
+	}
+	d.complete = true
+	return 0
+}
+
+// list asks for all entries of a directory, in as many messages as it takes.
+func (i *inode) list() ([]*entry, abi.Errno) {
+	var all []*entry
+	for cookie := uint64(0); ; {
+		var h wire.FSListHeader
+		e := i.fs.call(request{op: wire.FSList, ino: i}, func(e *wire.Encoder) { e.U64(cookie) }, func(d *wire.Decoder, _ int) abi.Errno {
+			h = d.ListHeader()
+			all = decodeEntries(d, h.Count, all)
+			return 0
+		})
+		if e != 0 {
+			return nil, e
+		}
+		if h.Done {
+			return all, 0
+		}
+		if h.Next == cookie {
+			return nil, unix.EIO
+		}
+		cookie = h.Next
+	}
+}
+
+// decodeEntries appends a message's entries to all. They share two allocations.
+func decodeEntries(d *wire.Decoder, count uint32, all []*entry) []*entry {
+	if count > wire.MaxFSMessage/8 {
+		d.Bad = true
+		return all
+	}
+	slab := make([]entry, count)
+	names := make([]byte, 0, 32*count)
+	var ends [][2]int
+	if cap(all) == 0 {
+		all = make([]*entry, 0, count)
+	}
+	ends = make([][2]int, 0, count)
+	for k := range slab {
+		d.Attr(&slab[k].attr)
+		names = append(names, d.Str()...)
+		mid := len(names)
+		names = append(names, d.Str()...)
+		ends = append(ends, [2]int{mid, len(names)})
+	}
+	if d.Bad {
+		return all
+	}
+	text, from := string(names), 0
+	for k := range slab {
+		slab[k].name, slab[k].target = text[from:ends[k][0]], text[ends[k][0]:ends[k][1]]
+		from = ends[k][1]
+		all = append(all, &slab[k])
+	}
+	return all
+}
+
+// Forget gives the attributes back to the directory's entry, when no dentry
+// leads to the inode any more.
+func (i *inode) Forget() {
+	fs := i.fs
+	fs.client.mu.Lock()
+	var up *inode
+	var name string
+	if len(i.places) == 1 {
+		up, name = i.places[0].dir, i.places[0].name
+	}
+	attr := i.attr
+	fs.client.mu.Unlock()
+	if i.dir != nil {
+		i.mu.Lock()
+		i.dir = nil
+		i.mu.Unlock()
+	}
+	fs.mu.Lock()
+	delete(fs.links, fileID{attr.Dev, attr.Ino})
+	fs.mu.Unlock()
+	if h := i.host.Load(); h != nil {
+		fs.idle.forget(i)
+	}
+	if up == nil {
+		return
+	}
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	if up.dir == nil {
+		return
+	}
+	if e := up.dir.entries[name]; e != nil && e.ino == i && !i.stale {
+		e.attr, e.ino = attr, nil
+	}
+}
+
+// Open gives the operations on the file.
+func (i *inode) Open(c vfs.Caller, fd *vfs.FileDescription) (vfs.File, abi.Errno) {
+	switch i.mode.Load() & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return &dirFile{i: i}, 0
+	case unix.S_IFREG:
+		return i.openFile(fd)
+	}
+	return nil, unix.ENXIO
+}
+
+// dirFile reads a directory. Of a shared one it keeps what it read when it
+// began.
+type dirFile struct {
+	vfs.FileDefaults
+	i     *inode
+	order []*entry
+}
+
+func (f *dirFile) Seekable() bool { return true }
+
+// Read of a directory is EISDIR.
+func (f *dirFile) Read(vfs.Caller, *vfs.FileDescription, []byte, int64) (int, abi.Errno) {
+	return 0, unix.EISDIR
+}
+
+// Seek knows no end.
+func (f *dirFile) Seek(vfs.Caller, *vfs.FileDescription, int64, int) (int64, abi.Errno) {
+	return 0, unix.EINVAL
+}
+
+// Sync writes the directory back.
+func (f *dirFile) Sync(vfs.Caller, *vfs.FileDescription, bool) abi.Errno {
+	if f.i.fs.readonly {
+		return 0
+	}
+	return f.i.fs.call(request{op: wire.FSSync, ino: f.i}, nil, nil)
+}
+
+// ReadDir emits the entries behind off.
+func (f *dirFile) ReadDir(c vfs.Caller, fd *vfs.FileDescription, off int64, emit func(vfs.Dirent) bool) abi.Errno {
+	i := f.i
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	order, e := f.entries(off)
+	if e != 0 {
+		return e
+	}
+	if off == 0 {
+		if !emit(vfs.Dirent{Name: ".", Ino: i.attr.Ino, Type: unix.DT_DIR, Next: 1}) {
+			return 0
+		}
+		off = 1
+	}
+	if off == 1 {
+		if !emit(vfs.Dirent{Name: "..", Ino: parentIno(fd, i), Type: unix.DT_DIR, Next: firstCookie}) {
+			return 0
+		}
+		off = firstCookie
+	}
+	at, _ := slices.BinarySearchFunc(order, off+1, func(e *entry, c int64) int { return cmp.Compare(e.cookie, c) })
+	for _, e := range order[at:] {
+		if e.removed {
+			continue
+		}
+		if !emit(vfs.Dirent{Name: e.name, Ino: e.attr.Ino, Type: uint8(e.attr.Mode >> 12), Next: e.cookie}) {
+			return 0
+		}
+	}
+	return 0
+}
+
+// entries gives the directory in order. i.mu is held.
+func (f *dirFile) entries(off int64) ([]*entry, abi.Errno) {
+	i := f.i
+	if !i.fs.shared {
+		d := i.cache()
+		if !d.complete {
+			if e := i.load(d); e != 0 {
+				return nil, e
+			}
+		}
+		return d.order, 0
+	}
+	if off == 0 || f.order == nil {
+		order, e := i.list()
+		if e != 0 {
+			return nil, e
+		}
+		for k, n := range order {
+			n.cookie = firstCookie + 1 + int64(k)
+		}
+		f.order = order
+	}
+	return f.order, 0
+}
+
+// parentIno is the number of ".." for a directory read through fd.
+func parentIno(fd *vfs.FileDescription, i *inode) uint64 {
+	if p := fd.Path.Dentry.Parent(); p != nil {
+		if up, ok := p.Inode().(*inode); ok {
+			return up.attr.Ino
+		}
+	}
+	return i.attr.Ino
+}
