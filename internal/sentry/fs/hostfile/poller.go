@@ -61,11 +61,14 @@ func (p *poller) forget(f *Inode) {
 func (p *poller) run() {
 	events := make([]unix.EpollEvent, 16)
 	for {
-		n, err := unix.EpollWait(p.epfd, events, -1)
-		if err != nil && err != unix.EINTR {
+		n, e := epollWait(p.epfd, events)
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
 			return
 		}
-		for i := range max(n, 0) {
+		for i := range n {
 			p.mu.Lock()
 			f := p.files[events[i].Fd]
 			p.mu.Unlock()
