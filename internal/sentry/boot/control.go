@@ -188,6 +188,7 @@ func (s *sandbox) Resize(args wire.ResizeArgs) error {
 
 // Update changes limits: wire.ControlHandler.
 func (s *sandbox) Update(l wire.Limits) error {
+	s.limits.Store(&l)
 	s.k.SetPidsLimit(int(l.Pids))
 	return nil
 }

@@ -95,8 +95,12 @@ func (s *sandbox) filesystem(m *wire.Mount, at vfs.Path) (*vfs.Filesystem, error
 		fs, e := tmpfs.New(vfs.Internal, "devtmpfs", 0, data)
 		return fs, errnoErr(e)
 	}
+	typ := m.Type
+	if typ == "cgroup" {
+		typ = "cgroup2" // whatever the host has, the guest sees the one hierarchy
+	}
 	for _, t := range vfs.FilesystemTypes() {
-		if t.Name == m.Type {
+		if t.Name == typ {
 			fs, e := t.New(vfs.Internal, m.Source, m.Flags, m.Data)
 			return fs, errnoErr(e)
 		}

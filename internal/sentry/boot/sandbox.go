@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,7 @@ type sandbox struct {
 	proc     *proc.Proc
 	gofer    int
 	files    *goferfs.Client
+	limits   atomic.Pointer[wire.Limits] // as updated, or nil
 
 	mu      sync.Mutex
 	started bool

@@ -14,10 +14,11 @@ import (
 func (s *sandbox) registerTypes() {
 	n := s.cfg.Namespaces
 	s.proc = proc.New(s.k.View(), proc.Config{
-		CPUInfo: proc.HostCPUInfo(), CPUs: s.cfg.Limits.CPUs, CgroupPath: s.cfg.CgroupPath, CmdLine: "bulkhead",
+		CPUInfo: proc.HostCPUInfo(), CPUs: s.cpus(), CgroupPath: s.cfg.CgroupPath, CmdLine: "bulkhead",
 		Release: kernel.UTSRelease, Version: kernel.UTSVersion, UIDMap: idMap(n.UIDMap), GIDMap: idMap(n.GIDMap),
 	})
 	vfs.RegisterFilesystem(s.proc.Type())
+	s.registerViews()
 }
 
 func idMap(m []wire.IDMap) []proc.IDMap {
