@@ -268,3 +268,21 @@ func (fs *FS) freeInode() {
 	fs.inodes--
 	fs.mu.Unlock()
 }
+
+// ChargeInode and ReleaseInode count an inode that a layer over this file
+// system keeps itself.
+func (fs *FS) ChargeInode() abi.Errno { return fs.newInode() }
+func (fs *FS) ReleaseInode()          { fs.freeInode() }
+
+// NewContent makes a regular file without a name, open for good: the contents
+// of a file of a layer over this one. Release the file, then Forget the inode.
+func (fs *FS) NewContent(mode, uid, gid uint32) (vfs.Inode, vfs.File, abi.Errno) {
+	if e := fs.newInode(); e != 0 {
+		return nil, nil, e
+	}
+	f := newRegular()
+	fs.initInode(&f.inode, mode, uid, gid)
+	f.nlink.Store(0)
+	f.opens.Add(1)
+	return f, (*regularFile)(f), 0
+}
