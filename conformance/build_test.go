@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // program is one guest program, built: its family's name and the cases it knows, in their order.
@@ -113,7 +114,11 @@ func (p *program) build() error {
 	return nil
 }
 
+// copyFile makes an executable copy. Nothing may be forked meanwhile: a child would hold the copy open for writing until its
+// own exec, and running the copy would fail with ETXTBSY.
 func copyFile(from, to string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	in, err := os.Open(from)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -34,6 +35,7 @@ var base string // every directory of this run is below it
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	syscall.Umask(0o022)
 	if err := becomeSubreaper(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
