@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/pipefs"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 	"bulkhead.dev/bulkhead/internal/sentry/waiter"
@@ -135,6 +136,49 @@ func (c *rwCall) finish(n int, e abi.Errno) (uint64, abi.Errno) {
 	return 0, e
 }
 
+// awaitInput waits, if the call may, until there is something to read from a
+// pipe, so that a sleeping task holds no large buffer.
+func (c *rwCall) awaitInput() abi.Errno {
+	const input = waiter.In | waiter.RdNorm | waiter.Hup | waiter.Err
+	if !c.blocks() || readyOf(c.t, c.fd)&input != 0 {
+		return 0
+	}
+	w := startWait(c.t, c.fd, input)
+	defer w.end()
+	for readyOf(c.t, c.fd)&input == 0 {
+		if e := w.sleep(); e != 0 {
+			return e
+		}
+	}
+	return 0
+}
+
+// getOut is memory for a read of up to total bytes.
+func (c *rwCall) getOut(total int) (outBuf, abi.Errno) {
+	if total > sharedOut && c.pipe() {
+		if e := c.awaitInput(); e != 0 {
+			return outBuf{}, e
+		}
+	}
+	return getOut(c.t, min(total, c.chunk())), 0
+}
+
+func (c *rwCall) pipe() bool {
+	_, ok := c.fd.Impl.(*pipefs.File)
+	return ok
+}
+
+// chunk is what one pass moves: of a pipe, what it holds if its size was never
+// changed.
+func (c *rwCall) chunk() int {
+	if c.pipe() {
+		return pipeChunk
+	}
+	return chunkSize
+}
+
+const pipeChunk = 64 << 10
+
 // readTo reads into one part of the guest's memory.
 func (c *rwCall) readTo(addr, count uint64) (uint64, abi.Errno) {
 	if c.fd.Mode&vfs.FMODE_READ == 0 {
@@ -145,7 +189,10 @@ func (c *rwCall) readTo(addr, count uint64) (uint64, abi.Errno) {
 	}
 	total := int(min(count, maxRW))
 	if total <= chunkSize {
-		o := getOut(c.t, total)
+		o, e := c.getOut(total)
+		if e != 0 {
+			return 0, e
+		}
 		n, e := c.readWait(o.b, 0)
 		if n > 0 && e == 0 {
 			n, e = c.readOut(&o, addr, n)
@@ -192,7 +239,10 @@ func (c *rwCall) readv(v *iovecs) (uint64, abi.Errno) {
 	if v.total == 0 {
 		return 0, 0
 	}
-	o := getOut(c.t, min(v.total, chunkSize))
+	o, e := c.getOut(v.total)
+	if e != 0 {
+		return 0, e
+	}
 	defer o.put()
 	done := 0
 	for {
@@ -228,14 +278,14 @@ func (c *rwCall) writeFrom(addr, count uint64) (uint64, abi.Errno) {
 	if !accessOK(addr, count) {
 		return 0, unix.EFAULT
 	}
-	total, done := int(min(count, maxRW)), 0
+	total, done, chunk := int(min(count, maxRW)), 0, c.chunk()
 	if total > pageSize {
 		if _, ok := c.fd.Impl.(discarder); ok {
 			return uint64(total), 0
 		}
 	}
 	for {
-		want := min(total-done, chunkSize)
+		want := min(total-done, chunk)
 		b, s, e := inPart(c.t, addr+uint64(done), want)
 		n := 0
 		if e == 0 {
@@ -262,11 +312,11 @@ func (c *rwCall) writev(v *iovecs) (uint64, abi.Errno) {
 	if len(v.v) == 1 {
 		return c.writeFrom(v.v[0].addr, uint64(v.v[0].n))
 	}
-	s := getScratch(min(v.total, chunkSize))
+	s := getScratch(min(v.total, c.chunk()))
 	defer s.put()
 	done := 0
 	for {
-		want := min(v.total-done, chunkSize)
+		want := min(v.total-done, len(s.b))
 		got, e := v.copyIn(c.t, done, s.b[:want])
 		if got == 0 && e != 0 {
 			return c.finish(done, e)
