@@ -51,6 +51,7 @@ func readConfig(fd int) (*wire.GoferConfig, error) {
 func Run(conn int, cfg *wire.GoferConfig) error {
 	// One thread serves; little memory is ever allocated.
 	runtime.LockOSThread()
+	runtime.GOMAXPROCS(1) // said, the runtime stops asking the host for it
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(32 << 20)
 	unix.Umask(0)
