@@ -35,14 +35,18 @@ func (tg *ThreadGroup) leadsSession() bool {
 	return tg.pgrp != nil && tg.pgrp.session.leader == tg
 }
 
-// SetControllingTerminal gives the session its terminal, or none.
+// SetControllingTerminal gives the session its terminal; nil gives it up, as
+// TIOCNOTTY by the session's leader does.
 func (t *Task) SetControllingTerminal(tty job.Terminal) {
-	t.k.mu.Lock()
-	defer t.k.mu.Unlock()
-	if t.tg.pgrp == nil {
+	if tty == nil {
+		t.tg.dropTerminal(false)
 		return
 	}
-	t.tg.pgrp.session.tty = tty
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	if t.tg.pgrp != nil {
+		t.tg.pgrp.session.tty = tty
+	}
 }
 
 // GroupSession gives the session of process group pgid, 0 if there is no such
@@ -121,25 +125,40 @@ func (k *Kernel) sessionWith(sid int32, tty job.Terminal) *Session {
 }
 
 // leaveTerminal gives up the controlling terminal when t is the last thread of
-// a session's leader. The terminal tells its foreground group; where it hung up
-// before, the group that was in the foreground then is told here.
+// a session's leader.
 func (t *Task) leaveTerminal() {
-	k, tg := t.k, t.tg
+	t.k.mu.RLock()
+	leaves := t.tg.alive() == 1 && t.tg.leadsSession()
+	t.k.mu.RUnlock()
+	if leaves {
+		t.tg.dropTerminal(true)
+	}
+}
+
+// dropTerminal takes the terminal from the session that tg leads. Its
+// foreground group gets SIGHUP, and unless the leader exits SIGCONT; where the
+// terminal hung up before, the group of then gets both when the leader exits.
+func (tg *ThreadGroup) dropTerminal(exiting bool) {
+	k := tg.k
 	k.mu.Lock()
-	if tg.alive() != 1 || !tg.leadsSession() {
+	if !tg.leadsSession() {
 		k.mu.Unlock()
 		return
 	}
 	s := tg.pgrp.session
-	tty := s.tty
-	s.tty = nil
-	if p := k.pids[s.oldFG]; tty == nil && p != nil && p.pgrp != nil && p.pgrp.session == s {
-		p.pgrp.signal(SIGHUP)
-		p.pgrp.signal(SIGCONT)
+	tty, fg := s.tty, s.oldFG
+	s.tty, s.oldFG = nil, 0
+	if tty != nil {
+		fg = tty.ForegroundGroup()
 	}
-	s.oldFG = 0
+	if p := k.pids[fg]; p != nil && p.pgrp != nil && p.pgrp.session == s && (tty != nil || exiting) {
+		p.pgrp.signal(SIGHUP)
+		if tty == nil || !exiting {
+			p.pgrp.signal(SIGCONT)
+		}
+	}
 	k.mu.Unlock()
 	if tty != nil {
-		tty.SessionEnded(s.id, true)
+		tty.SessionEnded(s.id, exiting)
 	}
 }

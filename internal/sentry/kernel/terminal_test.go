@@ -34,7 +34,13 @@ func TestSessionLeaderExitGivesUpTerminal(t *testing.T) {
 	if c.ControllingTerminal() != job.Terminal(tty) || !sh.SessionLeader() || c.SessionLeader() {
 		t.Fatal("the session does not share the terminal")
 	}
+	j := jobOf(t, sh)
+	handle(j, SIGHUP, SigAction{Handler: 0x1000})
+	tty.fg = j.tid
 	exitGroup(sh, 0)
+	if !pendingSig(j, SIGHUP)() {
+		t.Fatal("the foreground group is not told")
+	}
 	if tty.ended != sh.tg.pid || c.ControllingTerminal() != nil {
 		t.Fatal("the terminal was not given up")
 	}
