@@ -28,7 +28,6 @@ func init() {
 		{unix.SYS_FSCONFIG, "fsconfig", "fd int str ptr int"},
 		{unix.SYS_FSMOUNT, "fsmount", "fd hex hex"},
 		{unix.SYS_FSPICK, "fspick", "fd path hex"},
-		{unix.SYS_MOUNT_SETATTR, "mount_setattr", "fd path hex ptr size"},
 		{unix.SYS_STATMOUNT, "statmount", "ptr ptr size hex"},
 		{unix.SYS_LISTMOUNT, "listmount", "ptr ptr size hex"},
 		{467, "open_tree_attr", "fd path hex ptr size"},
