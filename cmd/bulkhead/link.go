@@ -1,11 +1,20 @@
 package main
 
 import (
+	"fmt"
+	"os"
+
 	"bulkhead.dev/bulkhead/internal/gofer"
 	"bulkhead.dev/bulkhead/internal/sentry/boot"
 )
 
 func init() {
 	sentryMain = boot.Main
-	goferMain = gofer.Main
+	goferMain = func(args []string) int {
+		if err := gofer.Main(args); err != nil {
+			fmt.Fprintln(os.Stderr, "bulkhead:", err)
+			return exitFailure
+		}
+		return 0
+	}
 }

@@ -84,12 +84,17 @@ func sysProcIDs(maps []wire.IDMap) []syscall.SysProcIDMap {
 }
 
 func (p nsPlan) attr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
+	attr := &syscall.SysProcAttr{
 		Cloneflags:                 p.flags,
 		UidMappings:                p.uids,
 		GidMappings:                p.gids,
 		GidMappingsEnableSetgroups: os.Geteuid() == 0 && p.flags&unix.CLONE_NEWUSER != 0,
 	}
+	if p.flags&unix.CLONE_NEWUSER != 0 {
+		// Root in its user namespace: who it was outside may not be mapped.
+		attr.Credential = &syscall.Credential{NoSetGroups: !attr.GidMappingsEnableSetgroups}
+	}
+	return attr
 }
 
 // privileges says what a process started by this plan has.
@@ -126,7 +131,11 @@ func (p nsPlan) missing() string {
 	if len(lacks) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("no %s namespace may be made here; seccomp and Landlock alone hold the Sentry", strings.Join(lacks, ", "))
+	held := "seccomp and Landlock alone hold the Sentry"
+	if len(lacks) == 1 {
+		held = "the other namespaces, seccomp and Landlock hold the Sentry"
+	}
+	return fmt.Sprintf("no %s namespace may be made here; %s", strings.Join(lacks, ", "), held)
 }
 
 // inNetNS runs start with the thread in the network namespace ns (nil: as it

@@ -53,7 +53,7 @@ var sentryRules = []seccomp.Rule{
 	{Nr: unix.SYS_EPOLL_CTL, Name: "epoll_ctl", Reason: "inherited descriptors"},
 	{Nr: unix.SYS_EPOLL_PWAIT, Name: "epoll_pwait", Reason: "inherited descriptors"},
 	{Nr: unix.SYS_EVENTFD2, Name: "eventfd2", Reason: "the runtime's poller"},
-	{Nr: unix.SYS_POLL, Name: "poll", Reason: "inherited descriptors; the Gofer's end"},
+	{Nr: unix.SYS_PPOLL, Name: "ppoll", Reason: "inherited descriptors; the Gofer's end"},
 	{Nr: unix.SYS_ACCEPT4, Name: "accept4", Reason: "the lifecycle's connections"},
 	{Nr: unix.SYS_GETSOCKOPT, Name: "getsockopt", Reason: "what kind of socket was inherited"},
 	{Nr: unix.SYS_SYSINFO, Name: "sysinfo", Reason: "how much memory is free, for sysinfo(2) and meminfo"},
