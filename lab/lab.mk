@@ -1,29 +1,26 @@
 # The labs: what the workbench measures, and the tests that need more than Go.
-# Included by the Makefile; LAB_FLAGS are flags of bulkhead bench.
+# Included by the Makefile, whose `build` makes the programs; LAB_FLAGS are flags of bulkhead bench.
 
 LAB_FLAGS ?= --quick
 LAB_DIR := lab/sandbox-bench
 
-.PHONY: lab lab-build lab-containerd lab-report test-browser test-lab test-lab-containerd
+.PHONY: lab lab-containerd lab-report test-browser test-lab test-lab-containerd
 
-lab-build: ## build bin/bulkhead and bin/bulkhead-bench
-	CGO_ENABLED=0 go build -o bin/ ./cmd/bulkhead ./cmd/bulkhead-bench
-
-lab: lab-build ## measure every runtime of this machine (root; LAB_FLAGS=--full for all of it)
+lab: build ## measure every runtime of this machine (root; LAB_FLAGS=--full for all of it)
 	$(LAB_DIR)/lab.sh $(LAB_FLAGS)
 
-lab-containerd: lab-build ## the same through containerd: ctr and nerdctl, scraped by Prometheus (root)
+lab-containerd: build ## the same through containerd: ctr and nerdctl, scraped by Prometheus (root)
 	$(LAB_DIR)/containerd.sh $(LAB_FLAGS)
 
-lab-report: lab-build ## measure in full into docs/report (root, on an idle machine)
+lab-report: build ## measure in full into docs/report (root, on an idle machine)
 	$(LAB_DIR)/lab.sh --full --out docs/report
 
 test-browser: ## look at the report in Debian's chromium (installed when missing)
 	$(LAB_DIR)/browser.sh
 	go test -count=1 -tags browser -run Browser ./internal/workbench/report
 
-test-lab: lab-build ## a short run of the lab with the real runtimes (root)
+test-lab: build ## a short run of the lab with the real runtimes (root)
 	go test -count=1 -tags lab -run 'Lab$$' -timeout 20m ./internal/workbench
 
-test-lab-containerd: lab-build ## run the commands of lab/sandbox-bench/README.md (root)
+test-lab-containerd: build ## run the commands of lab/sandbox-bench/README.md (root)
 	go test -count=1 -tags lab -run LabContainerd -timeout 60m ./internal/workbench

@@ -17,7 +17,7 @@ import (
 )
 
 // These tests need root, the real runtimes (make lab installs them) and
-// bin/bulkhead-bench (make lab-build).
+// bin/bulkhead-bench (make build).
 
 func repo(t *testing.T) string {
 	dir, err := filepath.Abs("../..")
