@@ -89,7 +89,8 @@ func (t *Task) handle(k platform.Kind) platform.Kind {
 // call handles a system call.
 func (t *Task) call(th *platform.Thread) platform.Kind {
 	r := &th.Req
-	nr, args := r.Nr, r.Args
+	nr := r.Nr
+	t.plat.args = r.Args
 	if r.Err != 0 {
 		// int 0x80: as on a kernel without 32-bit emulation.
 		t.ForceSignal(FaultInfo(SIGSEGV, SI_KERNEL, 0))
@@ -110,7 +111,7 @@ func (t *Task) call(th *platform.Thread) platform.Kind {
 	if t.plat.kind == platform.KindSyscall && !needsFrame(nr) {
 		t.mm.Hit(th, r.IP, nr)
 	}
-	v, e := t.k.dispatch(t, nr, &args, r.IP)
+	v, e := t.k.dispatch(t, nr, &t.plat.args, r.IP)
 	return t.leave(v, e)
 }
 

@@ -19,6 +19,7 @@ type taskPlatform struct {
 	// Own goroutine:
 	kind      platform.Kind // of the event being handled
 	nr        uint32        // of the last call
+	args      [6]uint64     // its arguments, copied once
 	ids       *auth.Creds   // what the stub answers ids from
 	delivered bool          // the reply has signal frames
 	opErrno   func()        // undoes what the reply's operations were to do
