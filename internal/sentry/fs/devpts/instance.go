@@ -41,6 +41,7 @@ type Instance struct {
 	mu     sync.Mutex
 	opt    options
 	slaves map[uint32]*slaveNode
+	mount  *vfs.Mount // see internal
 }
 
 // first is the instance that a bare /dev/ptmx node belongs to.
@@ -160,8 +161,8 @@ func (i *Instance) NewPair(uid, gid uint32) (*tty.Pair, *tty.File, abi.Errno) {
 		gid = i.opt.gid
 	}
 	s := &slaveNode{}
-	s.pair = tty.NewPair(index, func() { i.remove(index) }, func(c vfs.Caller, flags uint32) (*vfs.FileDescription, abi.Errno) {
-		return i.openSlave(c, index, flags)
+	s.pair = tty.NewPair(index, func() { i.remove(index) }, func(c vfs.Caller, master *vfs.FileDescription, flags uint32) (*vfs.FileDescription, abi.Errno) {
+		return i.openSlave(c, master, index, flags)
 	})
 	s.init(i.opt.mode, uid, gid)
 	i.slaves[index] = s
@@ -180,14 +181,29 @@ func (i *Instance) slave(index uint32) *slaveNode {
 	return i.slaves[index]
 }
 
-// openSlave is TIOCGPTPEER: the slave is opened whatever names lead to it.
-func (i *Instance) openSlave(c vfs.Caller, index, flags uint32) (*vfs.FileDescription, abi.Errno) {
+// openSlave is TIOCGPTPEER: the slave is opened whatever names lead to it, by
+// the mount that the master was opened through if that is the instance's.
+func (i *Instance) openSlave(c vfs.Caller, master *vfs.FileDescription, index, flags uint32) (*vfs.FileDescription, abi.Errno) {
 	ctx, ok := c.(interface{ FS() *vfs.FSContext })
 	if !ok {
 		return nil, unix.EIO
 	}
-	m := vfs.NewInternalMount(i.fs)
-	dir := vfs.NewDescription(vfs.Path{Mount: m, Dentry: i.fs.RootDentry()}, nil, 0, vfs.FMODE_PATH)
+	m := master.Path.Mount
+	if m == nil || m.FS != i.fs {
+		m = i.internal()
+	}
+	dir := vfs.NewDescription(vfs.Path{Mount: m, Dentry: i.fs.RootDentry()}, vfs.FileDefaults{}, unix.O_PATH, vfs.FMODE_PATH)
+	defer dir.DecRef()
 	name := strconv.Itoa(int(index))
 	return vfs.Open(c, vfs.At{FS: ctx.FS(), Dir: dir}, name, vfs.OpenHow{Flags: flags &^ unix.O_CREAT})
+}
+
+// internal is a mount of the instance that no name leads to.
+func (i *Instance) internal() *vfs.Mount {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.mount == nil {
+		i.mount = vfs.NewInternalMount(i.fs)
+	}
+	return i.mount
 }

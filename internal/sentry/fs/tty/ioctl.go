@@ -119,7 +119,7 @@ func (t *TTY) ptyIoctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg ui
 		}
 		return 0, unix.EINVAL
 	case unix.TIOCGPTPEER:
-		return t.openPeer(c, uint32(arg))
+		return t.openPeer(c, fd, uint32(arg))
 	}
 	return 0, abi.ENOIOCTLCMD
 }
@@ -129,12 +129,12 @@ type FDInstaller interface {
 	InstallFD(fd *vfs.FileDescription, cloexec bool) (int32, abi.Errno)
 }
 
-func (t *TTY) openPeer(c vfs.Caller, flags uint32) (uint64, abi.Errno) {
+func (t *TTY) openPeer(c vfs.Caller, master *vfs.FileDescription, flags uint32) (uint64, abi.Errno) {
 	in, ok := c.(FDInstaller)
 	if !ok || t.pair.openSlave == nil {
 		return 0, unix.ENOTTY
 	}
-	fd, e := t.pair.openSlave(c, flags)
+	fd, e := t.pair.openSlave(c, master, flags)
 	if e != 0 {
 		return 0, e
 	}

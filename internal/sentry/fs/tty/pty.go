@@ -29,7 +29,7 @@ type Pair struct {
 	// onClose is called, without mu, when the master has been closed.
 	onClose func() // constant
 	// openSlave makes a description of the slave for TIOCGPTPEER.
-	openSlave func(c vfs.Caller, flags uint32) (*vfs.FileDescription, abi.Errno) // constant
+	openSlave SlaveOpener // constant
 
 	later []signal // to be sent by unlock
 }
@@ -66,9 +66,12 @@ type TTY struct {
 	control Control
 }
 
+// SlaveOpener opens the slave by the name that goes with the master's.
+type SlaveOpener func(c vfs.Caller, master *vfs.FileDescription, flags uint32) (*vfs.FileDescription, abi.Errno)
+
 // NewPair makes a pseudoterminal with the slave locked. onClose runs once the
 // master is closed.
-func NewPair(index uint32, onClose func(), openSlave func(vfs.Caller, uint32) (*vfs.FileDescription, abi.Errno)) *Pair {
+func NewPair(index uint32, onClose func(), openSlave SlaveOpener) *Pair {
 	p := &Pair{index: index, locked: true, onClose: onClose, openSlave: openSlave}
 	p.master.init(p, &p.slave, masterTermios())
 	p.slave.init(p, &p.master, slaveTermios())
