@@ -1,6 +1,9 @@
 package kernel
 
 import (
+	"bytes"
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
@@ -100,3 +103,6 @@ func (t *Task) PidFDSendSignal(p *PidFD, sig int32, info *SigInfo, flags uint32)
 	}
 	return t.sendUser(p.tg, nil, info)
 }
+
+// FDInfo adds the lines of /proc/PID/fdinfo.
+func (p *PidFD) FDInfo(b *bytes.Buffer) { fmt.Fprintf(b, "Pid:\t%d\nNSpid:\t%[1]d\n", p.PID()) }
