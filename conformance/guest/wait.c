@@ -5,6 +5,7 @@ static pid_t stopped_child(void) {
 	pid_t p = fork();
 	if (p == 0) {
 		raise(SIGSTOP);
+		sleep_ms(100); // so that it is seen continued before it has ended
 		_exit(21);
 	}
 	return p;
