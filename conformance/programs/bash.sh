@@ -27,7 +27,7 @@ set +e; wait $pid; want $? 7
 sleep 0.05 & (exit 4) & wait -n; st=$?; wait
 [ $st = 4 ] || [ $st = 0 ] || die "wait -n gave $st"
 set -e
-want "$(for i in 1 2 3; do (sleep 0.0$i; echo $i) & done; wait)" $'1\n2\n3'
+want "$(for i in 1 2 3; do (sleep 0.0$i; echo $i) & done | cat | sort)" $'1\n2\n3'
 
 # job control without a terminal
 out=$(bash -c 'set -m; sleep 100 & jobs -r | grep -c Running; kill -STOP %1; sleep 0.2; jobs -s | grep -c Stopped; kill %1; kill -CONT %1; wait %1; echo $?' 2>/dev/null)
