@@ -10,7 +10,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-22s %s\n", $$1, $$2}'
 
 build: ## bin/bulkhead and bin/bulkhead-bench, static
-	go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/bulkhead ./cmd/bulkhead-bench
+	go build -ldflags '-s -w' -o bin/ ./cmd/bulkhead ./cmd/bulkhead-bench
 
 run: build ## the main job on real input: find, python3 and a pipeline behind the Sentry
 	@scripts/run.sh

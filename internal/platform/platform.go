@@ -37,8 +37,9 @@ type Platform struct {
 func (p *Platform) VDSO() uint64 { return p.vdso }
 
 // New starts the zygote. The caller is the parent of every guest process: it
-// must not wait for children of its own any more.
-func New() (*Platform, error) {
+// must not wait for children of its own any more. procfs is where /proc is:
+// "/proc/", or "" for the working directory, which the zygote leaves.
+func New(procfs string) (*Platform, error) {
 	p := &Platform{procs: map[int]*Process{}, early: map[int]bool{}, pool: make(chan *Thread, 2)}
 	area, err := newArea()
 	if err != nil {
@@ -48,7 +49,7 @@ func New() (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	pid, err := startZygote(area)
+	pid, err := startZygote(area, procfs)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func New() (*Platform, error) {
 
 // startZygote executes the stub from a memfd with its slots on descriptor 3 and
 // its socket on 4.
-func startZygote(a *Area) (int, error) {
+func startZygote(a *Area, proc string) (int, error) {
 	exe, err := unix.MemfdCreate("bulkhead-stub", unix.MFD_CLOEXEC)
 	if err != nil {
 		return 0, fmt.Errorf("memfd_create for the stub: %w", err)
@@ -79,9 +80,10 @@ func startZygote(a *Area) (int, error) {
 	if _, err := f.Write(stubELF); err != nil {
 		return 0, fmt.Errorf("writing the stub: %w", err)
 	}
-	path := fmt.Sprintf("/proc/self/fd/%d", exe)
+	path := fmt.Sprintf("%sself/fd/%d", proc, exe)
 	none := ^uintptr(0)
 	pid, err := syscall.ForkExec(path, []string{"bulkhead-guest"}, &syscall.ProcAttr{
+		Dir:   proc,
 		Env:   []string{},
 		Files: []uintptr{none, none, none, uintptr(a.fd), uintptr(a.theirs)},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	runtime.LockOSThread()
 	stubTrouble = checkStub()
 	var err error
-	if shared, err = New(); err != nil {
+	if shared, err = New("/proc/"); err != nil {
 		println("platform:", err.Error())
 		os.Exit(1)
 	}

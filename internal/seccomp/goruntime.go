@@ -6,6 +6,7 @@ import "golang.org/x/sys/unix"
 var GoRuntime = []Rule{
 	{Nr: unix.SYS_FUTEX, Name: "futex", Reason: "the runtime's threads wait for each other"},
 	{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Reason: "the runtime's monitor thread"},
+	{Nr: unix.SYS_RESTART_SYSCALL, Name: "restart_syscall", Reason: "the sleep of a process that was stopped and continued"},
 	{Nr: unix.SYS_SCHED_YIELD, Name: "sched_yield", Reason: "the runtime's locks"},
 	{Nr: unix.SYS_MMAP, Name: "mmap", Reason: "the heap: private anonymous memory, never executable",
 		When: []Cond{Bits(2, unix.PROT_EXEC, 0), Bits(3, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE)}},

@@ -203,10 +203,11 @@ static void set_action(int sig)
 }
 
 /* read_maps puts the process's memory map into the slot's data, for the Sentry:
- * it may see this process by another pid in /proc, or not at all. */
+ * it may see this process by another pid in /proc, or not at all. The working
+ * directory is /proc, and is left for good. */
 static void read_maps(struct slot *s)
 {
-	static const char path[] = "/proc/self/maps";
+	static const char path[] = "self/maps", root[] = "/";
 	u64 n = 0;
 	s64 fd = SYS3(NR_open, path, 0, 0), r = 0;
 	while (fd >= 0 && n < IN_MAX && (r = SYS3(NR_read, fd, (u8 *)s + SLOT_DATA + n, IN_MAX - n)) > 0)
@@ -214,6 +215,7 @@ static void read_maps(struct slot *s)
 	if (fd >= 0)
 		SYS1(NR_close, fd);
 	s->result = fd < 0 ? (u64)fd : n;
+	SYS1(NR_chdir, root);
 }
 
 /* no_caps gives up every capability. */

@@ -22,7 +22,7 @@ var testPlatform *platform.Platform
 
 func TestMain(m *testing.M) {
 	runtime.LockOSThread()
-	p, err := platform.New()
+	p, err := platform.New("/proc/")
 	if err != nil {
 		println(err.Error())
 		os.Exit(1)

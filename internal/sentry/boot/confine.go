@@ -6,22 +6,32 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/confine"
+	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+	"bulkhead.dev/bulkhead/internal/wire"
 )
 
-// confine takes from the Sentry's process what a running sandbox does not
-// need: paths, capabilities, and the host calls outside its filter.
-func (s *sandbox) confine() error {
-	if s.cfg.Privileges.MountNamespace {
+// enclose is the first step, before there are guest processes: the Sentry
+// leaves the host's tree, and what it starts cannot get back there either. It
+// leaves /proc as the working directory, for starting the zygote.
+func enclose(cfg *wire.SentryConfig) error {
+	keep := kernel.HostPaths()
+	if cfg.Privileges.MountNamespace {
 		if err := emptyRoot(); err != nil {
 			return fmt.Errorf("empty root: %w", err)
 		}
 	}
-	if err := confine.NoNewPrivs(); err != nil {
-		return err
+	if len(keep) == 0 {
+		return fmt.Errorf("/proc is not mounted on the host: mount -t proc proc /proc")
 	}
-	if _, err := confine.Paths(s.k.HostPaths()); err != nil {
-		return err
+	if err := unix.Fchdir(keep[0].FD); err != nil {
+		return fmt.Errorf("/proc: %w", err)
 	}
+	return confine.NoNewPrivs()
+}
+
+// confine is the last step: no capabilities, and no host calls outside the
+// filter.
+func (s *sandbox) confine() error {
 	if err := confine.NoCapabilities(); err != nil {
 		return err
 	}

@@ -48,6 +48,9 @@ func Main(args []string) int {
 	// Guest processes die with the thread that made the zygote.
 	runtime.LockOSThread()
 	debug.SetGCPercent(50)
+	// Set by hand, it is not adjusted by reading the host's files later. Tasks
+	// that sleep in the host's kernel hold a P for a moment: have some spare.
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
 	raiseFiles()
 	signals := make(chan os.Signal, 64)
 	notify(signals)

@@ -49,14 +49,17 @@ func load(o options) (*sandbox, error) {
 	if err := wire.ReadConfig(o.config, &s.cfg); err != nil {
 		return nil, err
 	}
-	// From here on the process is in its cgroups. The zygote starts while the
-	// file systems are made.
-	platformReady := make(chan error, 1)
-	var err error
-	if s.platform, err = platform.New(); err != nil {
+	// From here on the process is in its cgroups.
+	if err := enclose(&s.cfg); err != nil {
 		return nil, err
 	}
-	close(platformReady)
+	var err error
+	if s.platform, err = platform.New(""); err != nil {
+		return nil, err
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return nil, err
+	}
 	if fd := s.cfg.DebugLogFD; fd > 0 {
 		s.log = os.NewFile(uintptr(fd), "debug log")
 	}

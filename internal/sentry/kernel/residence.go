@@ -51,7 +51,7 @@ func residence(m *mm.MemoryManager, total uint64) (rss, shared uint64) {
 
 // HostPaths gives what a confined Sentry still opens by path: files of its
 // guests' host processes.
-func (k *Kernel) HostPaths() []confine.Path {
+func HostPaths() []confine.Path {
 	if procDir() < 0 {
 		return nil
 	}
