@@ -29,7 +29,7 @@ const (
 )
 
 const usage = `usage: bulkhead bench [--quick | --full] [flags]
-       bulkhead bench compare [--threshold PERCENT] OLD NEW
+       bulkhead bench compare [--threshold PERCENT] [--runtimes A,B] [--all] OLD NEW
        bulkhead bench report [--out DIR] RESULTS.json
        bulkhead bench list
 

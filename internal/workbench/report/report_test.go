@@ -70,6 +70,7 @@ func TestMarkdown(t *testing.T) {
 		"Dearer than runc: Slow 5",
 		"No difference from runc beyond the noise: Fast", // find
 		"It failed one workload",
+		"Of the walls Fast | &lt;b> costs least.",
 	} {
 		if !strings.Contains(md, want) {
 			t.Errorf("no %q in\n%s", want, md)

@@ -58,11 +58,10 @@ func (m *model) answer(q question) paragraph {
 	}
 	var same, dearer, cheaper, unsure []string
 	var base string
-	for i := range r.cells {
-		f := &r.cells[i]
+	for _, f := range byCost(r) {
 		switch {
 		case !f.ok():
-		case i == m.baseline:
+		case f.rt.Name == m.res.Baseline:
 			base = fmt.Sprintf("%s: %s (%s)", f.rt.Title, value(f.value.Median, r.m.Unit), interval(f.value, r.m.Unit))
 		case f.verdict == stats.Noise:
 			same = append(same, f.rt.Title)
@@ -79,8 +78,34 @@ func (m *model) answer(q question) paragraph {
 	p.add("No difference from %s beyond the noise: %s.", m.baselineTitle(), join(same), len(same) > 0)
 	p.add("Dearer than %s: %s.", m.baselineTitle(), join(dearer), len(dearer) > 0)
 	p.add("Cheaper than %s: %s.", m.baselineTitle(), join(cheaper), len(cheaper) > 0)
+	p.add("%s%s", m.bestWall(r), "", m.bestWall(r) != "")
 	p.add("%sMeasured too few times for a verdict: %s.", "", join(unsure), len(unsure) > 0)
 	return p
+}
+
+// bestWall names the cheapest of the runtimes that put a wall of their own
+// between container and host, when the figures tell them apart.
+func (m *model) bestWall(r *row) string {
+	var walls []*figure
+	for i := range r.cells {
+		if f := &r.cells[i]; f.cost.OK() && f.verdict != stats.Unknown && isWall(f.rt) {
+			walls = append(walls, f)
+		}
+	}
+	if len(walls) < 2 {
+		return ""
+	}
+	sort.SliceStable(walls, func(a, b int) bool { return walls[a].cost.Median < walls[b].cost.Median })
+	first, second := walls[0], walls[1]
+	if first.cost.Hi < second.cost.Lo {
+		return fmt.Sprintf("Of the walls %s costs least.", first.rt.Title)
+	}
+	return fmt.Sprintf("Of the walls %s and %s cost least; their intervals overlap.", first.rt.Title, second.rt.Title)
+}
+
+// isWall: namespaces alone leave the host's kernel in reach.
+func isWall(rt *results.Runtime) bool {
+	return rt.Wall != "" && rt.Wall != "not said" && !strings.HasPrefix(rt.Wall, "none")
 }
 
 // add appends a sentence of two parts when there is something to say.
@@ -91,6 +116,16 @@ func (p *paragraph) add(format, a, b string, say bool) {
 }
 
 func phrase(f *figure) string { return f.rt.Title + " " + strings.TrimRight(costText(f), " ≈?") }
+
+// byCost orders a row's cells from cheap to dear.
+func byCost(r *row) []*figure {
+	var out []*figure
+	for i := range r.cells {
+		out = append(out, &r.cells[i])
+	}
+	sort.SliceStable(out, func(a, b int) bool { return out[a].cost.Median < out[b].cost.Median })
+	return out
+}
 
 func measured(r *row) int {
 	n := 0
