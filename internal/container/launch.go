@@ -33,7 +33,7 @@ type launch struct {
 	start    bool // run init at once
 	tie      bool // the sandbox ends with this process
 	newSess  bool // of its own session and process group
-	ctty     bool // with stdin as its controlling terminal
+	ctty     bool // the Sentry has stdin as its controlling terminal
 
 	// netns, if not nil, is the network namespace the Sentry is put in.
 	netns *os.File
@@ -158,7 +158,7 @@ func (l *launch) startSentry(r *running, control, gofer, conf, ready *os.File) e
 	l.sentry.PreserveFDs, l.sentry.PreserveFDBase = len(l.extra), len(files)
 	files = append(files, l.extra...)
 
-	p, plan, err := l.spawn(args, files, l.sentryPlans, l.netns)
+	p, plan, err := l.spawn(args, files, l.sentryPlans, l.netns, l.ctty)
 	if err != nil {
 		return fmt.Errorf("starting the Sentry: %w", err)
 	}
@@ -179,7 +179,7 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 		l.gofer.DebugLogFD = len(files)
 		files = append(files, l.debug)
 	}
-	p, plan, err := l.spawn([]string{"gofer", "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil)
+	p, plan, err := l.spawn([]string{"gofer", "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil, false)
 	if err != nil {
 		return fmt.Errorf("starting the Gofer: %w", err)
 	}
@@ -189,11 +189,11 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 }
 
 // spawn starts this program again, by the first plan that the host permits.
-func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *os.File) (*os.Process, nsPlan, error) {
+func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *os.File, ctty bool) (*os.Process, nsPlan, error) {
 	argv := append(append([]string{"bulkhead"}, selfExe[1:]...), args...)
 	var failed []string
 	for _, plan := range plans {
-		attr := &os.ProcAttr{Files: files, Env: sandboxEnv(), Dir: "/", Sys: l.sysProcAttr(plan)}
+		attr := &os.ProcAttr{Files: files, Env: sandboxEnv(), Dir: "/", Sys: l.sysProcAttr(plan, ctty)}
 		p, err := inNetNS(netns, func() (*os.Process, error) {
 			return os.StartProcess(selfExe[0], argv, attr)
 		})
@@ -208,13 +208,13 @@ func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *o
 	return nil, nsPlan{}, fmt.Errorf("no way to start a process: %s", strings.Join(failed, "; "))
 }
 
-func (l *launch) sysProcAttr(plan nsPlan) *syscall.SysProcAttr {
+func (l *launch) sysProcAttr(plan nsPlan, ctty bool) *syscall.SysProcAttr {
 	attr := plan.attr()
 	if l.tie {
 		attr.Pdeathsig = syscall.SIGKILL
 	}
 	attr.Setsid = l.newSess
-	if l.ctty && l.newSess {
+	if ctty {
 		attr.Setctty, attr.Ctty = true, 0
 	}
 	return attr

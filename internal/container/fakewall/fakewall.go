@@ -141,7 +141,8 @@ func (f *fake) spawn(p wire.Process, stdin, stdout, stderr *os.File, extra []*os
 		return nil, fmt.Errorf("%s: %w", p.Args[0], unix.ENOENT)
 	}
 	cmd := &exec.Cmd{Path: path, Args: p.Args, Env: p.Env, Stdin: stdin, Stdout: stdout, Stderr: stderr, ExtraFiles: extra}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// The Sentry leads the session of its terminal; the program reads it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Foreground: p.Terminal, Ctty: 0}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
