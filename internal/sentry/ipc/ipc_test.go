@@ -291,4 +291,8 @@ func TestFullQueue(t *testing.T) {
 	if x := <-got; x == nil || string(x.Text) != "y" {
 		t.Errorf("the receiver that waited got %v", x)
 	}
+	m.Remove(c, id)
+	if m.messages != 0 || m.bytes != 0 {
+		t.Errorf("%d messages and %d bytes are left over", m.messages, m.bytes)
+	}
 }

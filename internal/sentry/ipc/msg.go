@@ -28,6 +28,10 @@ const (
 	MsgMax = 8192  // bytes of a message
 	msgMNB = 16384 // bytes of a queue
 	msgMNI = 32000
+
+	// What the messages of all queues may take of the Sentry's memory.
+	maxMessages  = 1 << 18
+	maxTextBytes = 64 << 20
 )
 
 // Message is a message of a queue; it does not change.
@@ -69,6 +73,23 @@ type msgReceiver struct {
 type Msg struct {
 	mu sync.Mutex
 	t  table[*Queue]
+
+	messages, bytes int // in all queues, and with senders that wait
+}
+
+// charge counts a message; ENOMEM if there are too many.
+func (s *Msg) charge(m *Message) abi.Errno {
+	if s.messages >= maxMessages || s.bytes+len(m.Text) > maxTextBytes {
+		return unix.ENOMEM
+	}
+	s.messages++
+	s.bytes += len(m.Text)
+	return 0
+}
+
+func (s *Msg) uncharge(m *Message) {
+	s.messages--
+	s.bytes -= len(m.Text)
 }
 
 // Get is msgget(2).
@@ -87,7 +108,7 @@ func (q *Queue) fits(m *Message) bool {
 }
 
 // put gives m to the first receiver that waits for its like, or queues it.
-func (q *Queue) put(m *Message, pid int32) {
+func (s *Msg) put(q *Queue, m *Message, pid int32) {
 	q.lspid, q.stime = pid, now()
 	for i := 0; i < len(q.receivers); i++ {
 		r := q.receivers[i]
@@ -101,6 +122,7 @@ func (q *Queue) put(m *Message, pid int32) {
 			continue
 		}
 		q.lrpid, q.rtime = r.pid, now()
+		s.uncharge(m)
 		r.got = m
 		r.finish(0)
 		return
@@ -140,11 +162,11 @@ func (q *Queue) find(typ int64, flags int32) int {
 }
 
 // admit lets in senders that wait, as long as there is room for the first.
-func (q *Queue) admit() {
+func (s *Msg) admit(q *Queue) {
 	for len(q.senders) > 0 && q.fits(q.senders[0].m) {
 		w := q.senders[0]
 		q.senders = slices.Delete(q.senders, 0, 1)
-		q.put(w.m, w.pid)
+		s.put(q, w.m, w.pid)
 		w.finish(0)
 	}
 }
@@ -160,21 +182,27 @@ func (s *Msg) Send(c vfs.Caller, b vfs.Blocker, id int32, m *Message, flags int3
 		s.mu.Unlock()
 		return e
 	}
-	if len(q.senders) == 0 && q.fits(m) {
-		q.put(m, c.TGID())
-		s.mu.Unlock()
-		return 0
-	}
-	if flags&IPC_NOWAIT != 0 {
+	full := len(q.senders) > 0 || !q.fits(m)
+	if full && flags&IPC_NOWAIT != 0 {
 		s.mu.Unlock()
 		return unix.EAGAIN
+	}
+	if e := s.charge(m); e != 0 {
+		s.mu.Unlock()
+		return e
+	}
+	if !full {
+		s.put(q, m, c.TGID())
+		s.mu.Unlock()
+		return 0
 	}
 	w := &msgSender{sleeper: sleeper{b: b}, m: m, pid: c.TGID()}
 	q.senders = append(q.senders, w)
 	s.mu.Unlock()
 	return s.sleep(&w.sleeper, func() {
 		q.senders = slices.DeleteFunc(q.senders, func(x *msgSender) bool { return x == w })
-		q.admit()
+		s.uncharge(m)
+		s.admit(q)
 	})
 }
 
@@ -219,8 +247,9 @@ func (s *Msg) Receive(c vfs.Caller, b vfs.Blocker, id int32, size int, typ int64
 		}
 		q.messages = slices.Delete(q.messages, i, i+1)
 		q.bytes -= uint64(len(m.Text))
+		s.uncharge(m)
 		q.lrpid, q.rtime = c.TGID(), now()
-		q.admit()
+		s.admit(q)
 		return m, 0
 	}
 	if flags&IPC_NOWAIT != 0 {
@@ -264,7 +293,11 @@ func (s *Msg) Remove(c vfs.Caller, id int32) abi.Errno {
 	}
 	s.t.remove(q)
 	for _, w := range q.senders {
+		s.uncharge(w.m)
 		w.finish(unix.EIDRM)
+	}
+	for _, m := range q.messages {
+		s.uncharge(m)
 	}
 	for _, w := range q.receivers {
 		w.finish(unix.EIDRM)
@@ -314,7 +347,7 @@ func (s *Msg) Set(c vfs.Caller, id int32, b []byte) abi.Errno {
 	}
 	q.set(b)
 	q.qbytes, q.ctime = qbytes, now()
-	q.admit()
+	s.admit(q)
 	return 0
 }
 

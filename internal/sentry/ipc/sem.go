@@ -27,10 +27,11 @@ const (
 	SEM_STAT_ANY = 20
 )
 
-// Limits, as Linux starts with (kernel.sem).
+// Limits, as Linux starts with (kernel.sem), but for the number of semaphores
+// of the whole namespace: they take the Sentry's own memory.
 const (
 	semMSL = 32000
-	semMNS = 1024000000
+	semMNS = 1024000
 	semOPM = 500
 	semMNI = 32000
 	semVMX = 32767

@@ -22,6 +22,7 @@ const (
 	ptmxIno    = 2
 	firstSlave = 3 // inode number of slave 0
 	maxIndex   = 1 << 20
+	maxPairs   = 4096 // kernel.pty.max, of all instances
 )
 
 // options are devpts's mount options.
@@ -43,6 +44,9 @@ type Instance struct {
 	slaves map[uint32]*slaveNode
 	mount  *vfs.Mount // see internal
 }
+
+// pairs counts the open pairs of all instances.
+var pairs atomic.Int32
 
 // first is the instance that a bare /dev/ptmx node belongs to.
 var first atomic.Pointer[Instance]
@@ -150,6 +154,10 @@ func (i *Instance) NewPair(uid, gid uint32) (*tty.Pair, *tty.File, abi.Errno) {
 	if len(i.slaves) >= i.opt.max {
 		return nil, nil, unix.ENOSPC
 	}
+	if pairs.Add(1) > maxPairs {
+		pairs.Add(-1)
+		return nil, nil, unix.ENOSPC
+	}
 	index := uint32(0)
 	for i.slaves[index] != nil {
 		index++
@@ -173,6 +181,7 @@ func (i *Instance) remove(index uint32) {
 	i.mu.Lock()
 	delete(i.slaves, index)
 	i.mu.Unlock()
+	pairs.Add(-1)
 }
 
 func (i *Instance) slave(index uint32) *slaveNode {

@@ -23,6 +23,8 @@ const superMagic = 0x19800202 // MQUEUE_MAGIC
 const (
 	hardMsgMax     = 65536
 	hardMsgSizeMax = 16 << 20
+	// hardBytes is what all queues together may take of the Sentry's memory.
+	hardBytes = 128 << 20
 )
 
 // FS is the file system of queues.
@@ -37,7 +39,8 @@ type FS struct {
 
 	mu    sync.Mutex
 	count int64
-	used  map[uint32]uint64 // bytes that a user's queues may take
+	total uint64            // bytes that all queues may take
+	used  map[uint32]uint64 // … and each user's
 }
 
 // New makes a file system without queues.
@@ -169,6 +172,10 @@ func (f *FS) admit(c vfs.Caller) (*Queue, uint64, abi.Errno) {
 	if f.used[uid]+n > limit {
 		return nil, 0, unix.EMFILE
 	}
+	if f.total+n > hardBytes {
+		return nil, 0, unix.ENOMEM
+	}
+	f.total += n
 	f.used[uid] += n
 	f.count++
 	return &Queue{attr: a}, n, 0

@@ -99,6 +99,7 @@ func (n *node) Forget() {
 	if n.bytes == 0 {
 		return
 	}
+	n.fs.total -= n.bytes
 	n.fs.used[n.uid] -= n.bytes
 	n.fs.count--
 	n.bytes = 0
