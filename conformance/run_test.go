@@ -271,13 +271,20 @@ func parse(lines []string, got map[string]verdict) {
 	}
 }
 
+// lastLine is what standard error tells about an end: the head of a crash of a Go program with the function it was in, or
+// the last line.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	// A crash of a Go program begins with the line that counts.
-	for _, l := range lines {
-		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
-			return l
+	for i, l := range lines {
+		if !strings.HasPrefix(l, "panic: ") && !strings.HasPrefix(l, "fatal error: ") && !strings.HasPrefix(l, "SIG") {
+			continue
 		}
+		for k := i + 1; k+1 < len(lines); k++ {
+			if strings.HasPrefix(lines[k], "goroutine ") {
+				return l + " in " + lines[k+1]
+			}
+		}
+		return l
 	}
 	return lines[len(lines)-1]
 }
