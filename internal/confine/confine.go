@@ -31,14 +31,17 @@ const (
 )
 
 const (
-	allV1    = 1<<13 - 1
+	allV1    = 1<<13 - 2 // without execute
 	refer    = 1 << 13
 	truncate = 1 << 14
 )
 
 // Paths leaves only those paths, and what lies below, in reach of calls that
-// take a path. It tells whether the host could do it: without Landlock the
-// empty root and the filter must do.
+// take a path, for the calling thread, which must have no_new_privs, and for
+// what it executes: threads that did this one by one would each be in a domain
+// of its own, and could not trace each other's children. Executing stays
+// allowed. It tells whether the host could do it: without Landlock the filter
+// must do.
 func Paths(keep []Path) (bool, error) {
 	version, e := landlockCreate(nil)
 	if e != 0 {
@@ -61,7 +64,7 @@ func Paths(keep []Path) (bool, error) {
 			return false, fmt.Errorf("landlock_add_rule: %w", e)
 		}
 	}
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); e != 0 {
+	if _, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); e != 0 {
 		return false, fmt.Errorf("landlock_restrict_self: %w", e)
 	}
 	return true, nil

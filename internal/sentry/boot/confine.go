@@ -1,7 +1,10 @@
 package boot
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +30,33 @@ func enclose(cfg *wire.SentryConfig) error {
 		return fmt.Errorf("/proc: %w", err)
 	}
 	return confine.NoNewPrivs()
+}
+
+// encloseByLandlock takes the host's paths away where no mount namespace could
+// be made, and executes the Sentry again, since every thread must be in the one
+// Landlock domain. It returns only where the host has no Landlock, or an error.
+func encloseByLandlock(cfg *wire.SentryConfig, args []string) error {
+	if err := confine.NoNewPrivs(); err != nil {
+		return err
+	}
+	done, err := confine.Paths(kernel.HostPaths())
+	if err != nil || !done {
+		return err
+	}
+	raw, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.MemfdCreate("bulkhead-config", 0)
+	if err != nil {
+		return fmt.Errorf("memfd_create for the configuration: %w", err)
+	}
+	if n, err := unix.Pwrite(fd, raw, 0); err != nil || n != len(raw) {
+		return fmt.Errorf("writing the configuration: %d of %d bytes: %w", n, len(raw), err)
+	}
+	argv := append([]string{"bulkhead", "sentry"}, args...)
+	argv = append(argv, "--enclosed", "--config-fd="+strconv.Itoa(fd))
+	return fmt.Errorf("executing the Sentry again: %w", unix.Exec("/proc/self/exe", argv, os.Environ()))
 }
 
 // confine is the last step: no capabilities, and no host calls outside the

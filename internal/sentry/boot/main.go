@@ -19,6 +19,7 @@ import (
 type options struct {
 	control, gofer, config, ready int
 	start                         bool
+	enclosed                      bool // executed again, behind Landlock
 }
 
 func parse(args []string) (options, error) {
@@ -30,6 +31,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.config, "config-fd", -1, "")
 	f.IntVar(&o.ready, "ready-fd", -1, "")
 	f.BoolVar(&o.start, "start", false, "")
+	f.BoolVar(&o.enclosed, "enclosed", false, "")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -59,7 +61,7 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "bulkhead:", err)
 		return exitInternal
 	}
-	s, err := load(o)
+	s, err := load(o, args)
 	if o.ready >= 0 {
 		wire.WriteReady(o.ready, err)
 	}

@@ -44,12 +44,21 @@ type sandbox struct {
 }
 
 // load makes the sandbox up to, but not including, init's first instruction.
-func load(o options) (*sandbox, error) {
+func load(o options, args []string) (*sandbox, error) {
 	s := &sandbox{execs: map[string]*outside{}, gofer: o.gofer}
 	if err := wire.ReadConfig(o.config, &s.cfg); err != nil {
 		return nil, err
 	}
 	// From here on the process is in its cgroups.
+	if !s.cfg.Privileges.MountNamespace && !o.enclosed {
+		if err := encloseByLandlock(&s.cfg, args); err != nil {
+			return nil, err
+		}
+	}
+	// The zygote and what it forks get none of the Sentry's descriptors.
+	if err := unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("close_range: %w", err)
+	}
 	if err := enclose(&s.cfg); err != nil {
 		return nil, err
 	}
