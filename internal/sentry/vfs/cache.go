@@ -1,6 +1,9 @@
 package vfs
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Bits of Dentry.flags.
 const (
@@ -196,9 +199,15 @@ func (c *dentryCache) pull(d *Dentry) {
 	d.lru = lruLinks{}
 }
 
+// desperate counts walks that could not get through for dentries being dropped.
+var desperate atomic.Int32
+
 // shrink drops unused leaves while there are too many dentries. No dentry's
 // lock is held.
 func (fs *Filesystem) shrink() {
+	if desperate.Load() != 0 {
+		return
+	}
 	var batch [32]*Dentry
 	for _, d := range batch[:fs.cache.victims(batch[:])] {
 		fs.evict(d)

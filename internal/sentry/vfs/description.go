@@ -147,7 +147,7 @@ func (fd *FileDescription) Pread(c Caller, dst []byte, off int64) (int, abi.Errn
 	if fd.Mode&FMODE_PATH != 0 {
 		return 0, unix.EBADF
 	}
-	if !fd.Impl.Seekable() {
+	if !fd.positioned() {
 		return 0, unix.ESPIPE
 	}
 	if fd.Mode&FMODE_READ == 0 {
@@ -217,7 +217,7 @@ func (fd *FileDescription) Pwrite(c Caller, src []byte, off int64) (int, abi.Err
 	if fd.Mode&FMODE_PATH != 0 {
 		return 0, unix.EBADF
 	}
-	if !fd.Impl.Seekable() {
+	if !fd.positioned() {
 		return 0, unix.ESPIPE
 	}
 	if fd.Mode&FMODE_WRITE == 0 {
@@ -254,6 +254,22 @@ func LimitWrite(c Caller, off int64, n int) (int, abi.Errno) {
 // StaysPut is a file without offsets on which lseek(2) succeeds all the same:
 // eventfd, epoll and their like.
 type StaysPut interface{ SeekStaysPut() }
+
+// AnyOffset is a StaysPut that pread and pwrite take any offset of: /dev/zero
+// and its like. It costs its reads no lock.
+type AnyOffset interface {
+	StaysPut
+	AnyOffset()
+}
+
+// positioned tells whether pread and pwrite are allowed.
+func (fd *FileDescription) positioned() bool {
+	if fd.Impl.Seekable() {
+		return true
+	}
+	_, ok := fd.Impl.(AnyOffset)
+	return ok
+}
 
 // Seek is lseek(2).
 func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Errno) {

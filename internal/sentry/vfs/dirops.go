@@ -12,9 +12,10 @@ import (
 // inParent walks to the directory of path's last component, locks it for
 // writing, and calls f there; w.last is the name.
 func inParent(c Caller, at At, path string, f func(w *walker, dir *Dentry) abi.Errno) abi.Errno {
+	var r retries
 	for {
 		e := inParentOnce(c, at, path, f)
-		if e != errRetry {
+		if !r.again(e) {
 			return e
 		}
 	}
@@ -31,13 +32,10 @@ func inParentOnce(c Caller, at At, path string, f func(w *walker, dir *Dentry) a
 		return errRetry
 	}
 	defer dir.unpin()
+	w.slow = true
 	dir.mu.Lock()
-	e := f(&w, dir)
-	dir.mu.Unlock()
-	if dir.fs.cache.overfull() {
-		dir.fs.shrink()
-	}
-	return e
+	defer dir.mu.Unlock()
+	return f(&w, dir)
 }
 
 // plain tells whether name is an ordinary component.

@@ -218,9 +218,10 @@ func OpenExec(c Caller, at At, path string, how Lookup) (*FileDescription, abi.E
 
 // openCreate opens with O_CREAT.
 func openCreate(c Caller, at At, path string, look Lookup, flags, mode uint32) (*FileDescription, abi.Errno) {
+	var r retries
 	for {
 		fd, e := openCreateOnce(c, at, path, look, flags, mode)
-		if e != errRetry {
+		if !r.again(e) {
 			return fd, e
 		}
 	}

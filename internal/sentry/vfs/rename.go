@@ -14,9 +14,10 @@ func Rename(c Caller, oldAt At, oldPath string, newAt At, newPath string, flags 
 		flags&unix.RENAME_EXCHANGE != 0 && flags&(unix.RENAME_NOREPLACE|unix.RENAME_WHITEOUT) != 0 {
 		return unix.EINVAL
 	}
+	var r retries
 	for {
 		e := renameOnce(c, oldAt, oldPath, newAt, newPath, flags)
-		if e != errRetry {
+		if !r.again(e) {
 			return e
 		}
 	}

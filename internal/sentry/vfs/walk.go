@@ -53,6 +53,7 @@ type walker struct {
 	// rooted: the root has been needed before. Linux, which finds it out
 	// late, refuses RESOLVE_NO_XDEV walks whose first need is a symlink's.
 	rooted bool
+	slow   bool // a file system was asked: there may be too many dentries now
 }
 
 // start sets the walk to its first directory.
@@ -79,8 +80,33 @@ func (w *walker) start(at At, path string) abi.Errno {
 
 func (w *walker) scoped() bool { return w.how&(LookupBeneath|LookupInRoot) != 0 }
 
-// done lets go of what the walk held.
-func (w *walker) done() { w.held.DecRef() }
+// done lets go of what the walk held. It is called without locks.
+func (w *walker) done() {
+	w.held.DecRef()
+	if w.slow && w.cur.Dentry.fs.cache.overfull() {
+		w.cur.Dentry.fs.shrink()
+	}
+}
+
+// retries counts the tries of a walk that met dropped dentries. After a few,
+// nothing more is dropped until it is through.
+type retries struct{ n int }
+
+const patience = 4
+
+// again tells whether to try once more after e.
+func (r *retries) again(e abi.Errno) bool {
+	if e == errRetry {
+		if r.n++; r.n == patience {
+			desperate.Add(1)
+		}
+		return true
+	}
+	if r.n >= patience {
+		desperate.Add(-1)
+	}
+	return false
+}
 
 // pin makes the walk's place the caller's.
 func (w *walker) pin() (Path, abi.Errno) {
@@ -298,19 +324,16 @@ func (w *walker) lookup(name string) (*Dentry, abi.Errno) {
 	if w.how&LookupCached != 0 {
 		return nil, unix.EAGAIN
 	}
-	return dir.lookupSlow(w.c, name, d)
+	return w.lookupSlow(dir, name, d)
 }
 
 // lookupSlow asks the file system, unless another task has meanwhile. stale is
 // a cached dentry found invalid, or nil.
-func (dir *Dentry) lookupSlow(c Caller, name string, stale *Dentry) (*Dentry, abi.Errno) {
+func (w *walker) lookupSlow(dir *Dentry, name string, stale *Dentry) (*Dentry, abi.Errno) {
+	w.slow = true
 	dir.mu.Lock()
-	d, e := dir.lookupLocked(c, name, stale)
-	dir.mu.Unlock()
-	if dir.fs.cache.overfull() {
-		dir.fs.shrink()
-	}
-	return d, e
+	defer dir.mu.Unlock()
+	return dir.lookupLocked(w.c, name, stale)
 }
 
 // lookupLocked finds name with dir.mu held for writing.
@@ -360,9 +383,10 @@ func skipSlashes(s string) string {
 
 // Walk resolves path (path_resolution(7)) and gives a pinned Path.
 func Walk(c Caller, at At, path string, how Lookup) (Path, abi.Errno) {
+	var r retries
 	for {
 		p, e := walkOnce(c, at, path, how)
-		if e != errRetry {
+		if !r.again(e) {
 			return p, e
 		}
 	}

@@ -255,19 +255,17 @@ func decodeEntries(d *wire.Decoder, count uint32, all []*entry) []*entry {
 // leads to the inode any more.
 func (i *inode) Forget() {
 	fs := i.fs
+	i.mu.Lock()
+	attr, stale := i.attr, i.stale
+	i.dir = nil
 	fs.client.mu.Lock()
 	var up *inode
 	var name string
 	if len(i.places) == 1 {
 		up, name = i.places[0].dir, i.places[0].name
 	}
-	attr := i.attr
 	fs.client.mu.Unlock()
-	if i.dir != nil {
-		i.mu.Lock()
-		i.dir = nil
-		i.mu.Unlock()
-	}
+	i.mu.Unlock()
 	fs.mu.Lock()
 	delete(fs.links, fileID{attr.Dev, attr.Ino})
 	fs.mu.Unlock()
@@ -282,7 +280,7 @@ func (i *inode) Forget() {
 	if up.dir == nil {
 		return
 	}
-	if e := up.dir.entries[name]; e != nil && e.ino == i && !i.stale {
+	if e := up.dir.entries[name]; e != nil && e.ino == i && !stale {
 		e.attr, e.ino = attr, nil
 	}
 }

@@ -205,6 +205,9 @@ func (d *directory) Rename(c vfs.Caller, name string, src vfs.Inode, newDir vfs.
 		t.common().changed()
 		return 0
 	}
+	if sub, ok := dst.(*directory); ok && !sub.empty() {
+		return unix.ENOTEMPTY
+	}
 	var white *special
 	if flags&unix.RENAME_WHITEOUT != 0 {
 		white = &special{}
@@ -213,9 +216,6 @@ func (d *directory) Rename(c vfs.Caller, name string, src vfs.Inode, newDir vfs.
 		}
 	}
 	if sub, ok := dst.(*directory); ok {
-		if !sub.empty() {
-			return unix.ENOTEMPTY
-		}
 		sub.nlink.Store(0)
 		to.nlink.Add(^uint32(0))
 	} else if dst != nil {

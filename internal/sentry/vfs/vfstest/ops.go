@@ -6,6 +6,16 @@ import (
 	"strings"
 )
 
+// noise is what is written, parts of it zeros.
+var noise = func() []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 1<<18)
+	for i := range b {
+		b[i] = byte(r.IntN(3))
+	}
+	return b
+}()
+
 // Op is one call. Which fields count depends on Name.
 type Op struct {
 	Name       string
@@ -104,10 +114,8 @@ func (g *Gen) Next() Op {
 	o.GID = pick(r, []uint32{0, 1000, 50, 1001, ^uint32(0)})
 	o.Size = pick(r, []int64{0, 1, 100, 4095, 4096, 4097, 8192, 20000, 65535, 65536, 65537, 100000, 1 << 20, 3 << 20, -1})
 	o.Len = pick(r, []int64{0, 1, 4096, 5000, 8192, 70000})
-	o.Data = make([]byte, pick(r, []int{0, 1, 10, 4096, 5000, 66000}))
-	for i := range o.Data {
-		o.Data[i] = byte(r.IntN(3)) // zeros among them
-	}
+	n, at := pick(r, []int{0, 1, 10, 4096, 5000, 66000}), r.IntN(len(noise)/2)
+	o.Data = noise[at : at+n : at+n]
 	switch o.Name {
 	case "rename2":
 		o.Flags = uint32(r.IntN(8))
