@@ -22,7 +22,7 @@ func (caller) TGID() int32          { return 1 }
 func (caller) FSizeLimit() uint64   { return ^uint64(0) }
 func (caller) SignalXFSZ()          {}
 
-func pair(t *testing.T) (r, w *File, rd, wd *vfs.FileDescription) {
+func pair(t testing.TB) (r, w *File, rd, wd *vfs.FileDescription) {
 	t.Helper()
 	p := New()
 	r, _ = p.Open(vfs.FMODE_READ, 0, false)
