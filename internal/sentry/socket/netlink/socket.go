@@ -216,6 +216,9 @@ func (s *Socket) Ready(*vfs.FileDescription) uint32 {
 
 // Read and Write are recvmsg and sendmsg without more.
 func (s *Socket) Read(c vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64) (int, abi.Errno) {
+	if len(dst) == 0 {
+		return 0, 0
+	}
 	m := socket.Msg{Data: dst}
 	return s.RecvMsg(c, &m, 0)
 }

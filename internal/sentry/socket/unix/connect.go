@@ -247,9 +247,7 @@ func (s *Socket) purge() int {
 		x := head
 		head = x.next
 		x.owner.uncharge(x.charge)
-		for _, f := range x.files {
-			f.DecRef()
-		}
+		s.ns.bury(x.files)
 		x.free()
 	}
 	for _, b := range wake {

@@ -60,12 +60,20 @@ func (ns *Namespace) land(x *message) {
 // nothing but queues of sockets that are themselves held so, in a cycle. A
 // socket whose description has more references than there are in flight is
 // reachable, and so is what its queue holds.
+//
+// Whoever closes a socket collects, but not for each of many: the work is done
+// when as much has been closed as makes it worth while.
 func (ns *Namespace) collect() {
+	if ns.busy() {
+		return // whoever releases what was buried collects afterwards
+	}
 	ns.gcMu.Lock()
-	if len(ns.inflight) == 0 {
+	ns.closes++
+	if len(ns.inflight) == 0 || ns.closes*16 < len(ns.inflight) {
 		ns.gcMu.Unlock()
 		return
 	}
+	ns.closes = 0
 	dead := ns.unreachable()
 	var doomed []*message
 	for s := range dead {
@@ -76,12 +84,42 @@ func (ns *Namespace) collect() {
 	}
 	ns.gcMu.Unlock()
 	for _, x := range doomed {
-		for _, f := range x.files {
-			f.DecRef()
-		}
+		ns.bury(x.files)
 		x.owner.uncharge(x.charge)
 		x.free()
 	}
+}
+
+// bury releases files that nobody will receive. Sockets among them hold files
+// in turn: those are released by the same loop, so that a long chain does not
+// become a deep recursion.
+func (ns *Namespace) bury(files []*vfs.FileDescription) {
+	if len(files) == 0 {
+		return
+	}
+	ns.graveMu.Lock()
+	defer ns.graveMu.Unlock()
+	ns.grave = append(ns.grave, files...)
+	if ns.digging {
+		return
+	}
+	ns.digging = true
+	for len(ns.grave) > 0 {
+		f := ns.grave[0]
+		ns.grave[0] = nil
+		ns.grave = ns.grave[1:]
+		ns.graveMu.Unlock()
+		f.DecRef()
+		ns.graveMu.Lock()
+	}
+	ns.grave = nil
+	ns.digging = false
+}
+
+func (ns *Namespace) busy() bool {
+	ns.graveMu.Lock()
+	defer ns.graveMu.Unlock()
+	return ns.digging
 }
 
 // unreachable gives the sockets in cycles; gcMu is held.

@@ -21,12 +21,17 @@ type Namespace struct {
 	gcMu     sync.Mutex
 	inflight map[*vfs.FileDescription]int // sockets of this package in flight, how often
 	perUser  map[uint32]int               // files in flight by sender's uid
+	closes   int                          // since the last collection
 
 	// mu guards the topology: Socket fields that say so.
 	mu       sync.Mutex
 	abstract map[string]*Socket
 	sockets  map[*Socket]struct{}
 	autobind uint32
+
+	graveMu sync.Mutex // a leaf
+	grave   []*vfs.FileDescription
+	digging bool // somebody releases what is in grave
 
 	// DevIoctl answers the ioctls on network devices, which every socket
 	// takes (netdevice(7)); nil: ENOTTY. Set before the first socket.

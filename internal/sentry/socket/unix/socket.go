@@ -121,6 +121,9 @@ func (s *Socket) Queue(*vfs.FileDescription) *waiter.Queue { return &s.queue }
 
 // Read is a recvmsg without flags or control data.
 func (s *Socket) Read(c vfs.Caller, fd *vfs.FileDescription, dst []byte, _ int64) (int, abi.Errno) {
+	if len(dst) == 0 {
+		return 0, 0
+	}
 	m := socket.Msg{Data: dst}
 	n, e := s.recv(c, &m, 0)
 	m.DropFiles()

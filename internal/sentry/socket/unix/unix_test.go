@@ -337,6 +337,28 @@ func TestCycleIsCollected(t *testing.T) {
 	}
 }
 
+func TestLongChainIsReleased(t *testing.T) {
+	c, ns, a, b := pair(t, unix.SOCK_STREAM)
+	b.Release(nil)
+	held := describe(a)
+	for range 20000 {
+		x, y, _ := ns.Pair(c, unix.SOCK_STREAM, 0)
+		m := &socket.Msg{Data: []byte("x"), Files: []*vfs.FileDescription{held}}
+		if _, e := x.SendMsg(c, m, 0); e != 0 {
+			t.Fatal(e)
+		}
+		held = describe(y)
+		ns.mu.Lock()
+		x.dead.Store(true) // closed without a collection, which is slow here
+		delete(ns.sockets, x)
+		ns.mu.Unlock()
+	}
+	held.DecRef()
+	if ns.Count() != 0 {
+		t.Errorf("%d sockets are left", ns.Count())
+	}
+}
+
 func TestHostileAddresses(t *testing.T) {
 	ns, c := NewNamespace(), sockettest.Root()
 	for _, b := range [][]byte{nil, {1}, {2, 0, 0, 1}, make([]byte, 1000), append([]byte{1, 0}, bytes.Repeat([]byte{'a'}, 109)...)} {
