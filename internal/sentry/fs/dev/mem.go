@@ -18,13 +18,12 @@ const (
 	urandomMinor = 9
 )
 
-// device is what the files here have in common: a position that stays at the
-// start.
+// device is what the files here have in common: lseek(2) gives 0, and pread(2)
+// works at any offset (vfs.AnyOffset).
 type device struct{ vfs.FileDefaults }
 
-func (device) Seekable() bool { return true }
-
-func (device) Seek(vfs.Caller, *vfs.FileDescription, int64, int) (int64, abi.Errno) { return 0, 0 }
+func (device) SeekStaysPut() {}
+func (device) AnyOffset()    {}
 
 // sink are the devices that take what is written and need not see it.
 type sink struct{ device }
