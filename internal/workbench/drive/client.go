@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,16 +87,24 @@ func (k *Client) Hold(ctx context.Context, c *Container) (*Held, error) {
 	if len(k.t.Detach) == 0 {
 		return h, fmt.Errorf("the runtime's file has no \"detach\" command")
 	}
-	return h, k.must(ctx, k.t.Detach, c, c.Args)
+	out, err := k.must(ctx, k.t.Detach, c, c.Args)
+	if id := strings.TrimSpace(out.Stdout); longID.MatchString(id) {
+		h.longID = id
+	}
+	return h, err
 }
 
-func (k *Client) must(ctx context.Context, template []string, c *Container, args []string) error {
+// longID is what engines print of a detached container, and call it by in the
+// command lines of its processes.
+var longID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (k *Client) must(ctx context.Context, template []string, c *Container, args []string) (Outcome, error) {
 	argv := k.fill(template, c, args)
 	out, err := k.launcher.run(ctx, argv, nil)
 	if err == nil && out.Exit != 0 {
 		err = fmt.Errorf("%s failed with status %d: %s", strings.Join(argv[:min(3, len(argv))], " "), out.Exit, Complaint(out.Stderr))
 	}
-	return err
+	return out, err
 }
 
 func (k *Client) Exec(ctx context.Context, h *Held, args []string) (Outcome, error) {
@@ -123,7 +132,8 @@ func (k *Client) end(ctx context.Context, c *Container) error {
 	if len(k.t.Delete) == 0 {
 		return nil
 	}
-	return k.must(ctx, k.t.Delete, c, nil)
+	_, err := k.must(ctx, k.t.Delete, c, nil)
+	return err
 }
 
 // Processes are those whose command line names a held container (its shim, its
@@ -136,7 +146,10 @@ func (k *Client) Processes(held []*Held) []int {
 			continue
 		}
 		for _, h := range held {
-			if bytes.Contains(cmdline, []byte(h.ID)) {
+			if h == nil {
+				continue
+			}
+			if bytes.Contains(cmdline, []byte(h.ID)) || h.longID != "" && bytes.Contains(cmdline, []byte(h.longID)) {
 				live, _ := descendants(pid)
 				out = append(append(out, pid), live...)
 			}

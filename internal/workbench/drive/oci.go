@@ -46,6 +46,7 @@ type Phases struct {
 type Held struct {
 	*Container
 	out, err *watch
+	longID   string // what an engine calls it, where that is not its ID
 }
 
 // ErrUnseen says that the output of a detached container goes elsewhere.
