@@ -12,6 +12,8 @@ import (
 	"sort"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead.dev/bulkhead/internal/container"
 )
 
@@ -54,6 +56,8 @@ func run(argv []string, stdin, stdout, stderr *os.File) int {
 	if len(argv) > 1 && internalCommand(argv[1]) {
 		return commands[argv[1]].setup(c)(argv[2:])
 	}
+	// What a careless caller left open is passed on to nothing.
+	_ = unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
 	rest, code := c.globals(argv[min(1, len(argv)):])
 	if code >= 0 {
 		return code

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -255,11 +256,14 @@ func (r *running) waitReady() error {
 	return err
 }
 
-// readReady reads the Sentry's Ready message to end of file.
+// maxReady bounds the Ready message.
+const maxReady = 64 << 10
+
+// readReady reads the Sentry's Ready message, one line.
 func (r *running) readReady() error {
 	defer r.ready.Close()
-	raw, err := io.ReadAll(io.LimitReader(r.ready, 64<<10))
-	if err != nil {
+	raw, err := bufio.NewReader(io.LimitReader(r.ready, maxReady)).ReadBytes('\n')
+	if err != nil && err != io.EOF {
 		return fmt.Errorf("the Sentry's report: %w", err)
 	}
 	if len(raw) == 0 {
