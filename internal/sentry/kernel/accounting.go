@@ -57,7 +57,12 @@ func (t *Task) acctExit() {
 // Usage gives what the task has used itself.
 func (t *Task) Usage() Usage {
 	if t.plat.th.Load() != nil {
-		return t.hostUsage()
+		u := t.hostUsage()
+		if u.UTime == 0 {
+			tasks := t.tg.liveTasks()
+			u.UTime = t.tg.sharedClock(tasks) / int64(max(1, len(tasks)))
+		}
+		return u
 	}
 	t.tg.acct.mu.Lock()
 	defer t.tg.acct.mu.Unlock()
@@ -83,6 +88,7 @@ func (tg *ThreadGroup) usageOf(tasks []*Task) Usage {
 		}
 	}
 	tg.acct.mu.Unlock()
+	u.UTime = max(u.UTime, tg.sharedClock(tasks))
 	return u
 }
 

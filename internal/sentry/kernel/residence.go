@@ -1,25 +1,54 @@
 package kernel
 
 import (
-	"bulkhead.dev/bulkhead/internal/confine"
 	"bytes"
+	"os"
 	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/confine"
 	"bulkhead.dev/bulkhead/internal/sentry/mm"
 )
 
-// procDir is the host's /proc, opened before the Sentry shuts itself in; -1
-// without one.
+// procDir is a /proc of the Sentry's own PID namespace, in which guests' host
+// processes have the pids that the Sentry knows; opened before it shuts itself
+// in, -1 without one.
 var procDir = sync.OnceValue(func() int {
 	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1
+	if err == nil && ownProc(fd) {
+		return fd
 	}
-	return fd
+	if err == nil {
+		unix.Close(fd)
+	}
+	if fd, err = mountProc(); err == nil && ownProc(fd) {
+		return fd
+	}
+	return -1
 })
+
+// ownProc tells whether a /proc is of the own PID namespace. A /proc of a
+// namespace further out would show other processes under the same numbers.
+func ownProc(fd int) bool {
+	var buf [16]byte
+	n, err := unix.Readlinkat(fd, "self", buf[:])
+	return err == nil && string(buf[:n]) == strconv.Itoa(os.Getpid())
+}
+
+// mountProc makes a /proc of the own PID namespace that is mounted nowhere.
+func mountProc() (int, error) {
+	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
+}
 
 // residence gives how much of an address space is in memory, and how much of
 // that is shared, from the host's statm. Where it cannot be read, all of it.

@@ -65,6 +65,9 @@ const kindExited platform.Kind = 101
 
 func (t *Task) handle(k platform.Kind) platform.Kind {
 	th := t.plat.th.Load()
+	if debugEvents {
+		println("EV", t.tid, k, th.Req.Nr, th.Req.Sig, th.Req.FailedOp, th.Req.OpErrno, th.Req.IP)
+	}
 	t.plat.user.Store(false)
 	t.strings.used = 0
 	switch k {
@@ -316,3 +319,5 @@ func (t *Task) updateIds(th *platform.Thread) {
 	t.plat.ids = c
 	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, !t.k.watchCalls && !t.SeccompActive())
 }
+
+const debugEvents = true

@@ -14,7 +14,8 @@ import (
 // the kernel.
 //
 // A process that never had a second thread is read by its process's clock
-// (one system call); threads of others by the host's schedstat files.
+// (one system call); threads of others by the host's schedstat files. Where the
+// Sentry has no /proc, each thread counts for an equal part of its process.
 
 // longLife is the age from which on an exit is worth reading the host's longer
 // files for faults and peak memory: before, what is resident stands for the
@@ -47,8 +48,24 @@ func (t *Task) hostUsage() (u Usage) {
 		u.UTime = readCPUClock(cpuClockID(pid, 0))
 		return u
 	}
-	u.UTime = schedstat(pid, th.HostTID())
+	if procDir() >= 0 {
+		u.UTime = schedstat(pid, th.HostTID())
+	}
 	return u
+}
+
+// sharedClock gives the CPU time of the host process of a group with several
+// threads where schedstat cannot be read; 0 elsewhere.
+func (tg *ThreadGroup) sharedClock(tasks []*Task) int64 {
+	if procDir() >= 0 || !tg.threaded.Load() {
+		return 0
+	}
+	for _, t := range tasks {
+		if th := t.plat.th.Load(); th != nil {
+			return readCPUClock(cpuClockID(th.Process().PID(), 0))
+		}
+	}
+	return 0
 }
 
 // schedstat reads how long a host thread has run.
@@ -114,7 +131,11 @@ func residentKiB(pid int) int64 {
 // goroutine).
 func (t *Task) acctHost() {
 	u := t.hostUsage()
-	last := len(t.tg.liveTasks()) == 1
+	tasks := t.tg.liveTasks()
+	last := len(tasks) == 1
+	if last && u.UTime == 0 {
+		u.UTime = t.tg.sharedClock(tasks)
+	}
 	if th := t.plat.th.Load(); th != nil && last {
 		if pid := th.Process().PID(); ktime.Mono()-t.tg.startMono > longLife {
 			u.hostMemory(pid)
