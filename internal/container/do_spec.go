@@ -83,6 +83,7 @@ func doMounts() []wire.Mount {
 	return []wire.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Flags: safe},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Flags: safe | unix.MS_RDONLY},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup2", Source: "cgroup", Flags: safe | unix.MS_RDONLY},
 		{Destination: "/dev", Type: "devtmpfs", Source: "devtmpfs", Flags: unix.MS_NOSUID, Data: "mode=755"},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5"},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777"},
