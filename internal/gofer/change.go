@@ -60,8 +60,8 @@ func (s *server) create(dir int, name []byte, o owner) unix.Errno {
 // own gives a new file its owner and mode, and encodes its attributes. Without
 // the right to give files away, it stays the Gofer's own.
 func (s *server) own(fd int, o owner) unix.Errno {
-	if err := unix.Fchown(fd, int(o.uid), int(o.gid)); err != nil && err != unix.EPERM {
-		return err.(unix.Errno)
+	if e := fchown(fd, uintptr(o.uid), uintptr(o.gid)); e != 0 && e != unix.EPERM {
+		return e
 	}
 	if err := unix.Fchmod(fd, o.mode&07777); err != nil {
 		return err.(unix.Errno)
@@ -319,8 +319,8 @@ func (s *server) setAttrFD(a *wire.FSSetAttrArgs, fd int) unix.Errno {
 func (s *server) apply(a *wire.FSSetAttrArgs, fd int) unix.Errno {
 	if a.Mask&(wire.FSSetUID|wire.FSSetGID) != 0 {
 		uid, gid := ids(a)
-		if err := unix.Fchown(fd, int(int32(uid)), int(int32(gid))); err != nil {
-			return err.(unix.Errno)
+		if e := fchown(fd, uid, gid); e != 0 {
+			return e
 		}
 	}
 	if a.Mask&wire.FSSetMode != 0 {
@@ -339,6 +339,11 @@ func (s *server) apply(a *wire.FSSetAttrArgs, fd int) unix.Errno {
 	}
 	s.putAttr()
 	return 0
+}
+
+// fchown is fchown(2) by way of fchownat(2).
+func fchown(fd int, uid, gid uintptr) unix.Errno {
+	return sysName(unix.SYS_FCHOWNAT, fd, zero, uid, gid, unix.AT_EMPTY_PATH)
 }
 
 // ids gives the ids to change, and those to leave as -1.

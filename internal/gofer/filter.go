@@ -36,7 +36,7 @@ var changeRules = []seccomp.Rule{
 	{Nr: unix.SYS_RENAMEAT2, Name: "renameat2", Reason: "rename", When: append([]seccomp.Cond{seccomp.Range(2, 0, 1<<20)}, aDirectory...)},
 	{Nr: unix.SYS_FCHMOD, Name: "fchmod", Reason: "chmod of an open file"},
 	{Nr: sysFchmodat2, Name: "fchmodat2", Reason: "chmod, without following links", When: append([]seccomp.Cond{seccomp.Arg(3, nofollow)}, aDirectory...)},
-	{Nr: unix.SYS_FCHOWN, Name: "fchown", Reason: "the owner of a new file"},
+	{Nr: unix.SYS_FCHOWNAT, Name: "fchownat", Reason: "the owner of an open file", When: append([]seccomp.Cond{seccomp.Arg(4, unix.AT_EMPTY_PATH)}, aDirectory...)},
 	{Nr: unix.SYS_FCHOWNAT, Name: "fchownat", Reason: "chown, without following links", When: append([]seccomp.Cond{seccomp.Arg(4, nofollow)}, aDirectory...)},
 	{Nr: unix.SYS_UTIMENSAT, Name: "utimensat", Reason: "times", When: aDirectory},
 	{Nr: unix.SYS_FTRUNCATE, Name: "ftruncate", Reason: "truncate"},
