@@ -88,8 +88,9 @@ func (st *Stack) configure() tcpip.Error {
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	rmem := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpRmemMin, Default: tcpRmemDefault, Max: tcpRmemMax}
 	wmem := tcpip.TCPSendBufferSizeRangeOption{Min: tcpWmemMin, Default: tcpWmemDefault, Max: tcpWmemMax}
+	nagle := tcpip.TCPDelayEnabled(true)
 	cubic := tcpip.CongestionControlOption("cubic")
-	for _, o := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &rmem, &wmem, &cubic} {
+	for _, o := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &rmem, &wmem, &nagle, &cubic} {
 		if err := st.net.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return err
 		}
