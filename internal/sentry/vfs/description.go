@@ -116,7 +116,7 @@ func (fd *FileDescription) Async() *AsyncOwner { return fd.async.Load() }
 func (fd *FileDescription) SetAsync(o *AsyncOwner) { fd.async.Store(o) }
 
 // Seekable tells whether lseek, pread and pwrite are allowed.
-func (fd *FileDescription) Seekable() bool { return fd.Impl.Seekable() }
+func (fd *FileDescription) Seekable() bool { return fd.positioned() }
 
 // Read reads at the description's offset and moves it. EBADF if it is not open
 // for reading; EAGAIN if it would have to wait.
