@@ -128,6 +128,9 @@ func (t *Thread) wait() Kind {
 		r.Nr, r.Args = s.nr, s.arg
 		r.nin, r.in = s.nin, s.in
 		r.Code, r.Err = s.code, s.err
+		if r.Kind == KindFast { // what stands there is an older fault's
+			r.Code, r.Err = 0, 0
+		}
 	case KindFault:
 		r.Sig, r.Code, r.Addr, r.Trapno, r.Err = s.sig, s.code, s.addr, s.trapno, s.err
 		r.nin = 0
