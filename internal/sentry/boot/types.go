@@ -14,11 +14,20 @@ import (
 func (s *sandbox) registerTypes() {
 	n := s.cfg.Namespaces
 	s.proc = proc.New(s.k.View(), proc.Config{
-		CPUInfo: proc.HostCPUInfo(), CPUs: s.cpus(), CgroupPath: s.cfg.CgroupPath, CmdLine: "bulkhead",
+		CPUInfo: hostCPUInfo, CPUs: s.cpus(), CgroupPath: s.cfg.CgroupPath, CmdLine: "bulkhead",
 		Release: kernel.UTSRelease, Version: kernel.UTSVersion, UIDMap: idMap(n.UIDMap), GIDMap: idMap(n.GIDMap),
 	})
 	vfs.RegisterFilesystem(s.proc.Type())
 	s.registerViews()
+}
+
+// hostCPUInfo reads the host's cpuinfo below the held /proc.
+func hostCPUInfo() []byte {
+	held := kernel.HostPaths()
+	if len(held) == 0 {
+		return nil
+	}
+	return proc.HostCPUInfo(held[0].FD)
 }
 
 func idMap(m []wire.IDMap) []proc.IDMap {

@@ -18,8 +18,9 @@ const superMagic = 0x9fa0 // PROC_SUPER_MAGIC
 
 // Config is what /proc shows that the Sentry cannot find out itself.
 type Config struct {
-	// CPUInfo is the host's /proc/cpuinfo; nil: a plain one is made up.
-	CPUInfo []byte
+	// CPUInfo reads the host's cpuinfo, once it is asked for: reading it may
+	// take the host milliseconds. nil: a plain one is made up.
+	CPUInfo func() []byte
 	// CPUs are the CPUs that the guest may use; 0: the host's.
 	CPUs int
 	// CgroupPath is what /proc/PID/cgroup shows; "" is "/".
@@ -53,6 +54,10 @@ func New(view inspect.View, conf Config) *Proc {
 	if conf.CgroupPath == "" {
 		conf.CgroupPath = "/"
 	}
+	if conf.CPUInfo == nil {
+		conf.CPUInfo = func() []byte { return nil }
+	}
+	conf.CPUInfo = sync.OnceValue(conf.CPUInfo)
 	p := &Proc{view: view, conf: conf}
 	p.sys = p.newSys()
 	p.top = p.topFiles()

@@ -131,7 +131,7 @@ func newSetting(t *testing.T, data string) *setting {
 	v := &view{tasks: map[int32]*task{}, host: "box"}
 	v.tasks[7] = &task{v: v, id: 7, creds: user(1000), comm: "self", fds: vfs.NewFDTable()}
 	v.tasks[9] = &task{v: v, id: 9, creds: user(2000), comm: "other (x)"}
-	p := New(v, Config{Release: "6.1", Version: "#1", CPUs: 2, CPUInfo: []byte("processor\t: 0\nmodel name\t: x\nsiblings\t: 64\n\nprocessor\t: 1\n")})
+	p := New(v, Config{Release: "6.1", Version: "#1", CPUs: 2, CPUInfo: func() []byte { return []byte("processor\t: 0\nmodel name\t: x\nsiblings\t: 64\n\nprocessor\t: 1\n") }})
 	fs, e := p.NewInstance(data)
 	if e != 0 {
 		t.Fatal(e)

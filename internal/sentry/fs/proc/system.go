@@ -3,7 +3,6 @@ package proc
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -124,7 +123,7 @@ func (p *Proc) CPUs() int {
 
 // writeCPUInfo gives as many of the host's CPUs as the guest has.
 func (p *Proc) writeCPUInfo(b *bytes.Buffer) {
-	blocks := strings.Split(strings.TrimSpace(string(p.conf.CPUInfo)), "\n\n")
+	blocks := strings.Split(strings.TrimSpace(string(p.conf.CPUInfo())), "\n\n")
 	for i := range p.CPUs() {
 		block := blocks[min(i, len(blocks)-1)]
 		if block == "" {
@@ -286,12 +285,25 @@ func (p *Proc) writeSoftirqs(b *bytes.Buffer) {
 	b.WriteByte('\n')
 }
 
-// HostCPUInfo reads the host's /proc/cpuinfo: for boot, before the Sentry
-// shuts itself in.
-func HostCPUInfo() []byte {
-	raw, err := os.ReadFile("/proc/cpuinfo")
+// HostCPUInfo reads cpuinfo in a /proc of the host, an open directory.
+func HostCPUInfo(dir int) []byte {
+	fd, err := unix.Openat(dir, "cpuinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	return raw
+	defer unix.Close(fd)
+	raw := make([]byte, 0, 16<<10)
+	for {
+		if len(raw) == cap(raw) {
+			raw = append(raw, make([]byte, len(raw))...)[:len(raw)]
+		}
+		n, err := unix.Read(fd, raw[len(raw):cap(raw)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return raw
+		}
+		raw = raw[:len(raw)+n]
+	}
 }
