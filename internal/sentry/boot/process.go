@@ -13,6 +13,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/bpf"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/dev"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/devpts"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/hostfile"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/tty"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
@@ -86,11 +87,13 @@ func (s *sandbox) openFiles(o *outside) error {
 	if o.spec.Terminal {
 		return s.openTerminal(o)
 	}
+	given := make([]*vfs.FileDescription, len(o.host))
 	for i, h := range o.host {
-		f, e := hostfile.New(h, o.task)
+		f, e := standardFile(o, i, h, given)
 		if e != 0 {
 			return failed(fmt.Sprintf("standard file %d", i), e)
 		}
+		given[i] = f
 		if e := o.fds.InstallAt(vfs.Internal, f, int32(i), false, 1<<20); e != 0 {
 			return failed("standard files", e)
 		}
@@ -102,12 +105,35 @@ func (s *sandbox) openFiles(o *outside) error {
 	return nil
 }
 
+// standardFile makes the description of the i-th file, or takes an earlier one
+// that is the same open file.
+func standardFile(o *outside, i, h int, given []*vfs.FileDescription) (*vfs.FileDescription, unix.Errno) {
+	for j := range i {
+		if hostfile.SameOpenFile(o.host[j], h) {
+			unix.Close(h)
+			o.host[i] = o.host[j] // h is no more
+			given[j].IncRef()
+			return given[j], 0
+		}
+	}
+	return hostfile.New(h, o.task)
+}
+
 // openTerminal makes the pty, and copies between it and the host's terminal.
 func (s *sandbox) openTerminal(o *outside) error {
+	if s.pts == nil {
+		// No devpts is mounted: the terminal has no name in the guest.
+		pts, e := devpts.New("")
+		if e != 0 {
+			return failed("a devpts", e)
+		}
+		s.pts = pts
+	}
 	pair, master, e := s.pts.NewPair(o.spec.UID, o.spec.GID)
 	if e != 0 {
 		return failed("a terminal for the process", e)
 	}
+	pair.Unlock()
 	o.pair = pair
 	if o.relay, e = hostfile.NewRelay(o.host[0], o.host[1], pair, master); e != 0 {
 		return failed("the host's terminal", e)
@@ -115,10 +141,9 @@ func (s *sandbox) openTerminal(o *outside) error {
 	if o.spec.Rows != 0 && o.spec.Cols != 0 {
 		o.relay.SetSize(tty.Winsize{Rows: o.spec.Rows, Cols: o.spec.Cols})
 	}
-	name := fmt.Sprintf("/dev/pts/%d", pair.Index())
-	slave, e := vfs.Open(vfs.Internal, vfs.At{FS: s.root}, name, vfs.OpenHow{Flags: unix.O_RDWR | unix.O_NOCTTY})
+	slave, e := s.pts.OpenSlave(vfs.Internal, s.root, pair.Index(), unix.O_RDWR|unix.O_NOCTTY)
 	if e != 0 {
-		return failed(name, e)
+		return failed(fmt.Sprintf("/dev/pts/%d", pair.Index()), e)
 	}
 	last := int32(2)
 	if !o.spec.TerminalStderr && len(o.host) > 2 {

@@ -197,14 +197,28 @@ func (i *Instance) openSlave(c vfs.Caller, master *vfs.FileDescription, index, f
 	if !ok {
 		return nil, unix.EIO
 	}
-	m := master.Path.Mount
+	return i.openBy(c, ctx.FS(), master.Path.Mount, index, flags)
+}
+
+// OpenSlave opens a slave for boot, by its name /dev/pts/N below ctx's root if
+// the instance is mounted there.
+func (i *Instance) OpenSlave(c vfs.Caller, ctx *vfs.FSContext, index, flags uint32) (*vfs.FileDescription, abi.Errno) {
+	var m *vfs.Mount
+	if p, e := vfs.Walk(c, vfs.At{FS: ctx}, "/dev/pts", vfs.LookupFollow); e == 0 {
+		m = p.Mount
+		defer p.DecRef()
+	}
+	return i.openBy(c, ctx, m, index, flags)
+}
+
+func (i *Instance) openBy(c vfs.Caller, ctx *vfs.FSContext, m *vfs.Mount, index, flags uint32) (*vfs.FileDescription, abi.Errno) {
 	if m == nil || m.FS != i.fs {
 		m = i.internal()
 	}
 	dir := vfs.NewDescription(vfs.Path{Mount: m, Dentry: i.fs.RootDentry()}, vfs.FileDefaults{}, unix.O_PATH, vfs.FMODE_PATH)
 	defer dir.DecRef()
 	name := strconv.Itoa(int(index))
-	return vfs.Open(c, vfs.At{FS: ctx.FS(), Dir: dir}, name, vfs.OpenHow{Flags: flags &^ unix.O_CREAT})
+	return vfs.Open(c, vfs.At{FS: ctx, Dir: dir}, name, vfs.OpenHow{Flags: flags &^ unix.O_CREAT})
 }
 
 // internal is a mount of the instance that no name leads to.
