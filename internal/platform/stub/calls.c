@@ -9,6 +9,27 @@ s64 native_futex(struct thread *t, u64 *a)
 	return guest_futex(a[0], a[1], a[2], a[3], a[4], a[5], t);
 }
 
+/* fs_base is arch_prctl(2) for the FS base, which is the host's own register. */
+static int fs_base(u64 *a, s64 *result)
+{
+	u64 base;
+	*result = 0;
+	switch ((u32)a[0]) {
+	case 0x1002: /* ARCH_SET_FS */
+		if (a[1] >= 0x7ffffffff000)
+			*result = -1;
+		else
+			__asm__ volatile("wrfsbase %0" : : "r"(a[1]));
+		return 1;
+	case 0x1003: /* ARCH_GET_FS */
+		__asm__ volatile("rdfsbase %0" : "=r"(base));
+		if (a[1] >= STUB_BASE || stub_copy((void *)a[1], &base, 8))
+			*result = -14;
+		return 1;
+	}
+	return 0;
+}
+
 /* local_call answers nr here if it can: 1 and the result, or 0. */
 int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 {
@@ -41,6 +62,8 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 			return 0;
 		*result = SYS1(NR_sched_yield, 0);
 		return 1;
+	case NR_arch_prctl:
+		return fs_base(a, result);
 	case NR_futex: {
 		u32 cmd = a[1] & 127;
 		/* WAIT WAKE REQUEUE CMP_REQUEUE WAKE_OP WAIT_BITSET WAKE_BITSET */

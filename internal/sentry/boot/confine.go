@@ -39,7 +39,11 @@ func encloseByLandlock(cfg *wire.SentryConfig, args []string) error {
 	if err := confine.NoNewPrivs(); err != nil {
 		return err
 	}
-	done, err := confine.Paths(kernel.HostPaths())
+	self, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/proc/self/exe: %w", err)
+	}
+	done, err := confine.Paths(append(kernel.HostPaths(), confine.Path{FD: self, Rights: confine.ReadFile}))
 	if err != nil || !done {
 		return err
 	}

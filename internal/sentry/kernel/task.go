@@ -37,7 +37,6 @@ type Task struct {
 
 	// Own goroutine: memory of the running call.
 	strings  callStrings
-	FSBase   uint64 // as set by arch_prctl(2) last
 	writeBuf []byte
 	guestSP  uint64       // the stack pointer behind the last frame built
 	plat     taskPlatform // own goroutine: the host thread and its page

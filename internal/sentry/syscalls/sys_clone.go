@@ -148,24 +148,12 @@ func sysRtSigreturn(t *kernel.Task, a *Args) (uint64, abi.Errno) { return 0, uni
 
 // Codes of arch_prctl(2).
 const (
-	archSetGS, archSetFS, archGetFS, archGetGS = 0x1001, 0x1002, 0x1003, 0x1004
-	archGetCPUID, archSetCPUID                 = 0x1011, 0x1012
+	archGetCPUID = 0x1011
 )
 
-// sysArchPrctl is arch_prctl(2).
+// sysArchPrctl is arch_prctl(2) but for the FS base, which the stub does.
 func sysArchPrctl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	switch a.Int(0) {
-	case archSetFS:
-		if a[1] >= 0x7ffffffff000 {
-			return 0, unix.EPERM
-		}
-		t.Thread().SetFS(a[1])
-		t.FSBase = a[1]
-		return 0, 0
-	case archGetFS:
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], t.FSBase)
-		return 0, t.CopyOut(a[1], b[:])
 	case archGetCPUID:
 		return 1, 0
 	}
