@@ -65,9 +65,6 @@ const kindExited platform.Kind = 101
 
 func (t *Task) handle(k platform.Kind) platform.Kind {
 	th := t.plat.th.Load()
-	if debugEvents {
-		println("EV", t.tid, k, th.Req.Nr, th.Req.Sig, th.Req.FailedOp, th.Req.OpErrno, th.Req.IP)
-	}
 	t.plat.user.Store(false)
 	t.strings.used = 0
 	switch k {
@@ -167,7 +164,7 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 	case EnterProgram:
 		return t.enterProgram()
 	case RetryNative:
-		if !t.interrupted() {
+		if t.toUser() {
 			return th.Resume(0, platform.ReplyRetry)
 		}
 		e = abi.ERESTARTSYS
@@ -319,5 +316,3 @@ func (t *Task) updateIds(th *platform.Thread) {
 	t.plat.ids = c
 	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, !t.k.watchCalls && !t.SeccompActive())
 }
-
-const debugEvents = true
