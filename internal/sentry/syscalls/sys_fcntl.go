@@ -14,7 +14,7 @@ import (
 func init() {
 	register(
 		Row{Nr: unix.SYS_FCNTL, Name: "fcntl", Args: "fd flags:fcntl hex", Fn: sysFcntl,
-			Missing: "leases and F_NOTIFY give EINVAL"},
+			Missing: "leases give EINVAL"},
 		Row{Nr: unix.SYS_FLOCK, Name: "flock", Args: "fd flags:flock", Fn: sysFlock},
 	)
 }
@@ -83,6 +83,8 @@ func sysFcntl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		return pipeSize(t, fd, cmd, a[2])
 	case unix.F_ADD_SEALS, unix.F_GET_SEALS:
 		return seals(fd, cmd, a[2])
+	case unix.F_NOTIFY:
+		return 0, setNotice(t, a.Int(0), fd, uint32(a[2]))
 	case unix.F_GETLEASE:
 		return unix.F_UNLCK, 0
 	case fDupfdQuery:

@@ -162,7 +162,10 @@ func sysSchedSetaffinity(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	for i := range s {
 		s[i] = binary.LittleEndian.Uint64(b[8*i:])
 	}
-	target, e := schedTask(t, max(a.Int(0), 0))
+	if a.Int(0) < 0 {
+		return 0, unix.ESRCH // not EINVAL, as the others give
+	}
+	target, e := schedTask(t, a.Int(0))
 	if e != 0 {
 		return 0, e
 	}
@@ -180,7 +183,10 @@ func sysSchedGetaffinity(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if size%8 != 0 || uint64(size)*8 < uint64(highestCPU())+1 {
 		return 0, unix.EINVAL
 	}
-	target, e := schedTask(t, max(a.Int(0), 0))
+	if a.Int(0) < 0 {
+		return 0, unix.ESRCH // not EINVAL, as the others give
+	}
+	target, e := schedTask(t, a.Int(0))
 	if e != 0 {
 		return 0, e
 	}

@@ -118,7 +118,9 @@ func (f *File) RemoveWatch(wd int32) abi.Errno {
 	if w == nil {
 		return unix.EINVAL
 	}
-	w.Remove()
+	if !w.Remove() {
+		return unix.EINVAL // it is going by itself
+	}
 	f.WatchEvent(w, unix.IN_IGNORED, 0, "")
 	return 0
 }
