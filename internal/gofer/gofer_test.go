@@ -65,7 +65,7 @@ func makeTree(t testing.TB) (root string) {
 func TestPathsStayInside(t *testing.T) {
 	s := newTest(t, wire.GoferMount{Root: makeTree(t)})
 	for _, path := range []string{"..", "../secret", "dir/../../secret", "/etc/passwd", "/", "dir/", "dir//file", ".", "dir/./file", "up/secret", "up/root/file", "a\x00b"} {
-		for _, op := range []wire.FSOp{wire.FSStat, wire.FSList, wire.FSOpen, wire.FSUnlink, wire.FSMkdir, wire.FSGetXattr} {
+		for _, op := range []wire.FSOp{wire.FSStat, wire.FSList, wire.FSOpen, wire.FSUnlink, wire.FSMkdir, wire.FSGetXattr, wire.FSWalk} {
 			e, _, fd := ask(s, op, path, func(e *wire.Encoder) { e.U32(0); e.U64(0); e.U64(0) })
 			if e == 0 || fd >= 0 {
 				t.Errorf("operation %d on %q is allowed", op, path)
@@ -82,6 +82,20 @@ func TestPathsStayInside(t *testing.T) {
 		if e, _, _ := ask(s, wire.FSStat, link, nil); e != 0 {
 			t.Errorf("stat of the link %q itself: %v", link, e)
 		}
+	}
+}
+
+func TestWalkStaysInside(t *testing.T) {
+	s := newTest(t, wire.GoferMount{Root: makeTree(t)})
+	for _, name := range []string{"..", ".", "", "up", "dir/sub", "out"} {
+		e, _, _ := ask(s, wire.FSWalk, "", func(e *wire.Encoder) { e.U32(1); e.Str(name) })
+		if e == 0 {
+			t.Errorf("a walk from %q is allowed", name)
+		}
+	}
+	e, d, _ := ask(s, wire.FSWalk, "", func(e *wire.Encoder) { e.U32(1); e.Str("dir") })
+	if n := d.U32(); e != 0 || n != 2 {
+		t.Errorf("a walk from dir: %v, %d sections, want 2", e, n)
 	}
 }
 
@@ -124,7 +138,7 @@ func TestReadonly(t *testing.T) {
 	}
 	for op := wire.FSCreate; op < wire.FSOpEnd; op++ {
 		switch op {
-		case wire.FSGetXattr, wire.FSListXattr, wire.FSStatfs:
+		case wire.FSGetXattr, wire.FSListXattr, wire.FSStatfs, wire.FSWalk:
 			continue
 		}
 		if e, _, fd := ask(s, op, "new", many); e != unix.EROFS || fd >= 0 {

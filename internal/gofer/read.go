@@ -94,41 +94,44 @@ func (s *server) list(t *tree, path []byte, cookie uint64, bad bool) unix.Errno 
 		return e
 	}
 	defer closeFD(fd)
-	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
-		return e
-	}
-	h := wire.FSListHeader{Next: cookie}
-	at := len(s.out.B)
-	s.out.ListHeader(h)
-	if t.hidden(devOf(&s.st), fd) {
-		h.Done = true
-		s.out.PutListHeader(at, h)
-		return 0
-	}
 	if cookie != 0 {
 		if _, err := unix.Seek(fd, int64(cookie), unix.SEEK_SET); err != nil {
 			return unix.EINVAL
 		}
 	}
+	_, e = s.section(t, fd, cookie)
+	return e
+}
+
+// section encodes the header and the entries of the directory fd.
+func (s *server) section(t *tree, fd int, cookie uint64) (wire.FSListHeader, unix.Errno) {
+	h := wire.FSListHeader{Next: cookie}
+	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
+		return h, e
+	}
+	at := len(s.out.B)
+	s.out.ListHeader(h)
 	dev := devOf(&s.st)
-	for {
+	if s.out.Full {
+		return h, unix.EMSGSIZE
+	}
+	h.Done = t.hidden(dev, fd)
+	for full := false; !h.Done && !full; {
 		n, e := getdents(fd, s.dents[:])
 		if e != 0 {
-			return e
+			return h, e
 		}
 		if n == 0 {
 			h.Done = true
 			break
 		}
-		if full := s.entries(t, fd, dev, s.dents[:n], &h); full {
-			break
-		}
+		full = s.entries(t, fd, dev, s.dents[:n], &h)
 	}
 	if h.Count == 0 && !h.Done {
-		return unix.EMSGSIZE
+		return h, unix.EMSGSIZE
 	}
 	s.out.PutListHeader(at, h)
-	return 0
+	return h, 0
 }
 
 // entries encodes what getdents gave; full: not all of it fitted.

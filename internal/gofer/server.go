@@ -23,6 +23,7 @@ type server struct {
 	link      [unix.PathMax]byte
 	dents     [32 << 10]byte
 	value     []byte // scratch: xattr values
+	walked    uint32 // sections of the current FSWalk
 }
 
 func newServer(conn *wire.FSConn, trees []*tree) *server {
@@ -98,6 +99,8 @@ func (s *server) dispatch(b []byte, fd int) unix.Errno {
 		return s.listXattr(t, path)
 	case wire.FSStatfs:
 		return s.statfs(t, path)
+	case wire.FSWalk:
+		return s.walk(t, path, &d)
 	}
 	if t.readonly {
 		return unix.EROFS

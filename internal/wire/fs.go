@@ -33,6 +33,13 @@ package wire
 //	FSDelXattr  path, name                                →
 //	FSStatfs    path                                      → FSStatfsReply
 //	FSSync      path                                      →
+//	FSWalk      path, n u32, n names                      → count u32, sections
+//
+// FSWalk is FSList of several subdirectories at once, and of what lies below
+// them, depth first, as far as one message reaches: for those who walk a tree.
+// A section is two u32, which directory it is (FSWalkNamed and the name's index
+// in the request, or an earlier section and the entry's index there), an
+// FSListHeader and the entries. Only the first section may be not Done.
 
 // FSOp is the kind of a request.
 type FSOp uint8
@@ -57,8 +64,12 @@ const (
 	FSDelXattr
 	FSStatfs
 	FSSync
+	FSWalk
 	FSOpEnd
 )
+
+// FSWalkNamed marks sections of directories that the request named.
+const FSWalkNamed = ^uint32(0)
 
 const (
 	// MaxFSMessage bounds a request and a reply.
@@ -223,6 +234,12 @@ func (e *Encoder) ListHeader(h FSListHeader) {
 func (e *Encoder) PutListHeader(at int, h FSListHeader) {
 	t := Encoder{B: e.B[:at:len(e.B)]}
 	t.ListHeader(h)
+}
+
+// PutU32 overwrites the number at offset at.
+func (e *Encoder) PutU32(at int, v uint32) {
+	t := Encoder{B: e.B[:at:len(e.B)]}
+	t.U32(v)
 }
 
 // Truncate takes back all from offset n on.

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -88,7 +89,7 @@ func (ns *MountNamespace) mountNew(c Caller, p Path, source, fstype string, flag
 	if t == nil {
 		return unix.ENODEV
 	}
-	n, e := t.New(c, source, flags, data)
+	n, e := t.New(c, source, flags, strings.Clone(data))
 	if e != 0 {
 		return e
 	}
@@ -98,7 +99,7 @@ func (ns *MountNamespace) mountNew(c Caller, p Path, source, fstype string, flag
 	if source == "" {
 		source = "none"
 	}
-	_, e = ns.MountAt(p, n, source, flags)
+	_, e = ns.MountAt(p, n, strings.Clone(source), flags)
 	return e
 }
 
@@ -182,7 +183,7 @@ func (ns *MountNamespace) remount(c Caller, p Path, flags uint64, data string) a
 	if flags&unix.MS_RDONLY != 0 && !fs.ReadOnly.Load() && ns.writers(fs) > 0 {
 		return unix.EBUSY
 	}
-	if e := fs.Ops.Remount(c, data); e != 0 {
+	if e := fs.Ops.Remount(c, strings.Clone(data)); e != 0 {
 		return e
 	}
 	fs.ReadOnly.Store(flags&unix.MS_RDONLY != 0)

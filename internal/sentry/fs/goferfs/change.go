@@ -18,6 +18,7 @@ func (i *inode) made(c vfs.Caller, op wire.FSOp, name, target string, mode uint3
 	uid, gid, mode := vfs.NewOwner(c, i.Perm(), mode)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.ahead = nil // what was read ahead is old now
 	n := &entry{name: strings.Clone(name), target: target}
 	host := -1
 	e := i.fs.call(request{op: op, ino: i, name: name}, func(e *wire.Encoder) {
@@ -81,6 +82,7 @@ func (i *inode) Link(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
 	t := target.(*inode)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.ahead = nil
 	n := &entry{name: strings.Clone(name), target: t.target, ino: t}
 	e := i.fs.call2(wire.FSLink, t, "", i, n.name, nil, func(d *wire.Decoder, _ int) abi.Errno {
 		d.Attr(&n.attr)
@@ -135,6 +137,7 @@ func (i *inode) removed(op wire.FSOp, name string, t *inode) abi.Errno {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.ahead = nil
 	e := i.fs.call(request{op: op, ino: i, name: name}, nil, func(*wire.Decoder, int) abi.Errno {
 		t.moved(place{i, name}, place{})
 		return 0
@@ -201,7 +204,7 @@ func (i *inode) Rename(c vfs.Caller, name string, src vfs.Inode, newDir vfs.Inod
 func (i *inode) renamed(name string, n *inode, put bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.stale = true
+	i.stale, i.ahead = true, nil
 	d := i.cache()
 	d.remove(name)
 	if put {

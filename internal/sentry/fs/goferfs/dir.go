@@ -31,6 +31,7 @@ type entry struct {
 	ino     *inode
 	cookie  int64
 	removed bool
+	ahead   *ahead // of a directory without an inode: its entries, read ahead
 }
 
 const (
@@ -86,7 +87,7 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 		return i.lookupShared(d, name)
 	}
 	e := d.entries[name]
-	if e == nil && !d.complete && (i.attr.Size <= smallDir || d.asked >= askLimit) {
+	if e == nil && !d.complete && (i.ahead != nil || i.attr.Size <= smallDir || d.asked >= askLimit) {
 		if err := i.load(d); err != 0 {
 			return nil, err
 		}
@@ -143,7 +144,7 @@ func (i *inode) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
 		return false
 	}
 	if ch.mode.Load()&unix.S_IFMT == unix.S_IFLNK {
-		return n.attr.Ino == ch.attr.Ino && n.target == ch.target
+		return n.attr.Ino == ch.ino.Load() && n.target == ch.target
 	}
 	return ch.same(&n.attr)
 }
@@ -170,6 +171,11 @@ func (i *inode) ask(name string) (*entry, abi.Errno) {
 func (i *inode) instance(e *entry) *inode {
 	if e.ino == nil {
 		e.ino = i.fs.fileOf(place{i, e.name}, &e.attr, e.target)
+		if e.ahead != nil {
+			e.ino.mu.Lock()
+			e.ino.ahead, e.ahead = e.ahead, nil
+			e.ino.mu.Unlock()
+		}
 	}
 	return e.ino
 }
@@ -177,7 +183,11 @@ func (i *inode) instance(e *entry) *inode {
 // load reads the whole directory. mu is held.
 func (i *inode) load(d *dirCache) abi.Errno {
 	known := d.entries
-	order, e := i.list()
+	var from ahead
+	if i.ahead != nil {
+		from, i.ahead = *i.ahead, nil
+	}
+	order, e := i.list(from)
 	if e != 0 {
 		return e
 	}
@@ -193,13 +203,18 @@ func (i *inode) load(d *dirCache) abi.Errno {
 		d.entries[n.name] = n
 	}
 	d.complete = true
+	i.whole.Store(true)
 	return 0
 }
 
-// list asks for all entries of a directory, in as many messages as it takes.
-func (i *inode) list() ([]*entry, abi.Errno) {
-	var all []*entry
-	for cookie := uint64(0); ; {
+// list asks for all entries of a directory, in as many messages as it takes,
+// from where a reading ahead has left off.
+func (i *inode) list(from ahead) ([]*entry, abi.Errno) {
+	all := from.entries
+	if from.done {
+		return all, 0
+	}
+	for cookie := from.next; ; {
 		var h wire.FSListHeader
 		e := i.fs.call(request{op: wire.FSList, ino: i}, func(e *wire.Encoder) { e.U64(cookie) }, func(d *wire.Decoder, _ int) abi.Errno {
 			h = d.ListHeader()
@@ -257,7 +272,9 @@ func (i *inode) Forget() {
 	fs := i.fs
 	i.mu.Lock()
 	attr, stale := i.attr, i.stale
-	i.dir = nil
+	i.dir, i.ahead = nil, nil
+	i.whole.Store(false)
+	i.read.Store(false)
 	fs.client.mu.Lock()
 	var up *inode
 	var name string
@@ -327,6 +344,10 @@ func (f *dirFile) Sync(vfs.Caller, *vfs.FileDescription, bool) abi.Errno {
 // ReadDir emits the entries behind off.
 func (f *dirFile) ReadDir(c vfs.Caller, fd *vfs.FileDescription, off int64, emit func(vfs.Dirent) bool) abi.Errno {
 	i := f.i
+	if !i.fs.shared && !i.whole.Load() {
+		i.readAhead()
+	}
+	i.read.Store(true)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	order, e := f.entries(off)
@@ -370,7 +391,7 @@ func (f *dirFile) entries(off int64) ([]*entry, abi.Errno) {
 		return d.order, 0
 	}
 	if off == 0 || f.order == nil {
-		order, e := i.list()
+		order, e := i.list(ahead{})
 		if e != 0 {
 			return nil, e
 		}
@@ -386,8 +407,8 @@ func (f *dirFile) entries(off int64) ([]*entry, abi.Errno) {
 func parentIno(fd *vfs.FileDescription, i *inode) uint64 {
 	if p := fd.Path.Dentry.Parent(); p != nil {
 		if up, ok := p.Inode().(*inode); ok {
-			return up.attr.Ino
+			return up.ino.Load()
 		}
 	}
-	return i.attr.Ino
+	return i.ino.Load()
 }

@@ -19,6 +19,7 @@ type inode struct {
 	target string // of a symbolic link; constant
 
 	mode, uid, gid atomic.Uint32
+	ino            atomic.Uint64
 
 	places []place  // under Client.mu; empty once it has no name
 	one    [1]place // room for the usual case
@@ -27,7 +28,11 @@ type inode struct {
 	attr   wire.FSAttr
 	stale  bool // attr has changed on the host by our doing
 	dir    *dirCache
+	ahead  *ahead    // entries read ahead, until they are in dir
 	xattrs *[]string // names, if known (exclusive mounts)
+
+	whole atomic.Bool // dir is complete
+	read  atomic.Bool // the directory has been read by a guest
 
 	host atomic.Pointer[hostFD] // the descriptor to share; written under mu
 	idle bool                   // in fs.idle's list, under its lock
@@ -37,6 +42,7 @@ type inode struct {
 func (i *inode) setAttr(a *wire.FSAttr) {
 	i.attr = *a
 	i.stale = false
+	i.ino.Store(a.Ino)
 	i.mode.Store(a.Mode)
 	i.uid.Store(a.UID)
 	i.gid.Store(a.GID)

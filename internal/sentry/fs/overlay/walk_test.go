@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 // goferProcess starts a Gofer process.
 func goferProcess(t testing.TB, mounts ...wire.GoferMount) *goferfs.Client {
 	t.Helper()
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); e == unix.ENOTSUP {
+		t.Skip("built with cgo, as for the race detector: a process cannot confine itself")
+	}
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -118,8 +122,8 @@ func find(t testing.TB, g *vfstest.Guest, c vfs.Caller, dir string, statAll bool
 	return files
 }
 
-// TestWalk walks a tree by way of a confined Gofer process: one message for each
-// directory, however many names are looked at, and none the second time.
+// TestWalk walks a tree by way of a confined Gofer process: far less than one
+// message for each directory, and none the second time.
 func TestWalk(t *testing.T) {
 	root := t.TempDir()
 	dirs := 1
@@ -146,13 +150,13 @@ func TestWalk(t *testing.T) {
 	defer fs.Ops.Release()
 	g := vfstest.NewGuest(fs)
 	caller := vfstest.NewCaller(vfstest.People[0])
-	for i, want := range []uint64{uint64(dirs), 0} {
+	for i, most := range []uint64{uint64(dirs) / 10, 0} {
 		before := c.Calls()
 		if n := find(t, g, caller, "/", true); n != 1000 {
 			t.Errorf("walk %d: %d files, want 1000", i, n)
 		}
-		if n := c.Calls() - before; n != want {
-			t.Errorf("walk %d of %d directories: %d messages, want %d", i, dirs, n, want)
+		if n := c.Calls() - before; n > most {
+			t.Errorf("walk %d of %d directories: %d messages, want at most %d", i, dirs, n, most)
 		}
 	}
 }
