@@ -36,6 +36,7 @@ type Bench struct {
 	Progress  func(Progress) // called before every run
 	DropCache func() error   // empties the page cache
 
+	begin   time.Time
 	answers map[string]string // workload: the right answer, or the first one given
 	seq     int
 }
@@ -50,6 +51,7 @@ var ErrDeadline = errors.New("the time is over")
 // was measured is in Results, whatever Run returns.
 func (b *Bench) Run(ctx context.Context) error {
 	b.answers = map[string]string{}
+	b.begin = time.Now()
 	if !b.Deadline.IsZero() {
 		dctx, cancel := context.WithDeadlineCause(ctx, b.Deadline, ErrDeadline)
 		defer cancel()
@@ -104,6 +106,19 @@ func (b *Bench) part(ctx context.Context, part []*spec.Workload) error {
 	return nil
 }
 
+// maxShare is how many times its share of the time a cell may take, when the
+// time is limited: one slow runtime must not leave the others without rounds.
+const maxShare = 3
+
+// greedy says whether a cell that has a sample has used up its time.
+func (b *Bench) greedy(c *results.Cell) bool {
+	if b.Deadline.IsZero() || c.Count() == 0 {
+		return false
+	}
+	share := b.Deadline.Sub(b.begin).Seconds() / float64(len(b.Workloads)*len(b.Runtimes))
+	return c.Spent > maxShare*share && c.Spent/float64(c.Runs) > share/2
+}
+
 func describe(part []*spec.Workload) string {
 	if part[0].Caches == "cold" {
 		return "the workloads with cold caches"
@@ -127,6 +142,10 @@ func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) err
 		r := b.Runtimes[(round+i)%n]
 		c := b.Results.Cell(w.Name, r.Name)
 		if c.Status != results.CellPending && c.Status != results.CellOK || c.Has(pass) {
+			continue
+		}
+		if b.greedy(c) {
+			b.Results.Note(fmt.Sprintf("%s on %s is slow, and has fewer runs than others so that the time limit leaves them theirs.", w.Title, r.Title))
 			continue
 		}
 		if !c.Warmed {

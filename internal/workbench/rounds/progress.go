@@ -42,7 +42,7 @@ func (b *Bench) ahead(w *spec.Workload, samples int) (done, left int, d time.Dur
 	other := b.typical(w)
 	for _, r := range b.Runtimes {
 		c := b.Results.Find(w.Name, r.Name)
-		if c == nil || c.Status != results.CellPending && c.Status != results.CellOK {
+		if c == nil || c.Status != results.CellPending && c.Status != results.CellOK || b.greedy(c) {
 			continue
 		}
 		n := samples - c.Count()
@@ -102,7 +102,7 @@ func (b *Bench) outOfTime(part []*spec.Workload) bool {
 func (b *Bench) oneRound(w *spec.Workload) (d time.Duration) {
 	for _, r := range b.Runtimes {
 		c := b.Results.Find(w.Name, r.Name)
-		if c == nil || c.Status != results.CellPending && c.Status != results.CellOK {
+		if c == nil || c.Status != results.CellPending && c.Status != results.CellOK || b.greedy(c) {
 			continue
 		}
 		each := b.typical(w)

@@ -172,3 +172,19 @@ func TestTimeLeft(t *testing.T) {
 		t.Error("a round does not fit into an hour")
 	}
 }
+
+// With a time limit a slow cell gets fewer samples, and the others all of theirs.
+func TestSlowCellDoesNotStarveOthers(t *testing.T) {
+	var log []string
+	b := bench(&log, workloads(t, warm), "A", "B")
+	b.Rounds, b.Deadline = 4, time.Now().Add(time.Hour)
+	b.prepare()
+	c := b.Results.Cell("w", "B")
+	c.Spent, c.Runs, c.Warmed = 3*3600, 1, true
+	if err := b.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.Results.Find("w", "A"); a.Count() != 4 || c.Count() != 1 || len(b.Results.Notes) != 1 {
+		t.Errorf("A has %d samples, B %d; notes %q", a.Count(), c.Count(), b.Results.Notes)
+	}
+}
