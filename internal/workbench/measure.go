@@ -94,6 +94,9 @@ func (o *options) startingResults(p *plan) (*results.Results, error) {
 		if c.Status == results.CellSkipped {
 			c.Status, c.Why = results.CellPending, ""
 		}
+		if c.Runs > 0 { // what a run takes is known; the time it took is gone
+			c.Spent, c.Runs = c.Spent/float64(c.Runs), 1
+		}
 		c.Warmed = c.Warmed && c.Status != results.CellPending && c.Status != results.CellOK
 	}
 	return old, nil
