@@ -203,16 +203,6 @@ func (t *Task) handlerStack(d *Delivery, sp uint64) uint64 {
 	return a.SP + a.Size
 }
 
-// fitsAltStack tells whether a frame that reaches down to sp stays within the
-// stack it was begun on (from: handlerStack's answer).
-func (t *Task) fitsAltStack(d *Delivery, from, sp uint64) bool {
-	a := &t.sig.alt
-	if a.Size == 0 || from <= a.SP || from > a.SP+a.Size {
-		return true
-	}
-	return sp >= a.SP && sp < from
-}
-
 // onAltStack tells whether sp is on the alternate stack. With SS_AUTODISARM
 // the stack is never thought to be in use.
 func (t *Task) onAltStack(sp uint64) bool {

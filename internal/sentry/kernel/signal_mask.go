@@ -96,9 +96,6 @@ func (t *Task) RestoreMask(interrupted bool) {
 	t.setBlocked(t.sig.savedMask)
 }
 
-// maskPending tells whether a temporary mask is to be taken back.
-func (t *Task) maskPending() bool { return t.sig.hasSaved }
-
 // SigSuspend is sigsuspend(2): it always ends with ERESTARTNOHAND.
 func (t *Task) SigSuspend(m SignalSet) abi.Errno {
 	t.SetTempMask(m)
