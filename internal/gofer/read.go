@@ -43,7 +43,8 @@ func (s *server) covered(t *tree, path []byte, fd int) (inside, root bool) {
 	return true, false
 }
 
-func (s *server) stat(t *tree, path []byte) unix.Errno {
+// stat gives attributes, and, if open, a descriptor of a regular file.
+func (s *server) stat(t *tree, path []byte, open bool) unix.Errno {
 	fd, e := s.at(t, path)
 	if e != 0 {
 		return e
@@ -57,7 +58,56 @@ func (s *server) stat(t *tree, path []byte) unix.Errno {
 		s.hide()
 	}
 	s.putAttr()
-	return s.putTarget(fd, zero)
+	if e := s.putTarget(fd, zero); e != 0 || !open || root || s.st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return e
+	}
+	mark := len(s.out.B)
+	if e := s.openAs(t, path, unix.O_RDONLY); e == 0 {
+		s.putNames(s.send)
+	} else {
+		s.out.Truncate(mark)
+	}
+	return 0
+}
+
+// openAs opens path, which s.st tells of, and readies the descriptor for
+// sending: another file that has come in its place is ENOENT.
+func (s *server) openAs(t *tree, path []byte, access uint32) unix.Errno {
+	ino, dev := s.st.Ino, devOf(&s.st)
+	fd, e := s.open(t, path, uint64(access)|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if e != 0 {
+		return e
+	}
+	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
+		closeFD(fd)
+		return e
+	}
+	if s.st.Mode&unix.S_IFMT != unix.S_IFREG || s.st.Ino != ino || devOf(&s.st) != dev {
+		closeFD(fd)
+		return unix.ENOENT
+	}
+	s.send = fd
+	return 0
+}
+
+// putNames encodes the names of a file's xattrs.
+func (s *server) putNames(fd int) {
+	at, count := len(s.out.B), uint32(0)
+	s.out.U32(0)
+	v := s.scratch()
+	n, e := flistxattr(fd, v)
+	if e != 0 {
+		return
+	}
+	for v = v[:n]; len(v) > 0; {
+		name, rest, _ := bytes.Cut(v, zero)
+		if served(name) {
+			s.putBytes(name)
+			count++
+		}
+		v = rest
+	}
+	s.out.PutU32(at, count)
 }
 
 // putTarget encodes a symbolic link's target; an empty one for other files.
@@ -208,21 +258,11 @@ func (s *server) openFile(t *tree, path []byte, access uint32, bad bool) unix.Er
 	if s.st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return unix.ENXIO
 	}
-	ino, dev := s.st.Ino, devOf(&s.st)
-	fd, e := s.open(t, path, uint64(access)|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if e != 0 {
+	if e := s.openAs(t, path, access); e != 0 {
 		return e
 	}
-	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
-		closeFD(fd)
-		return e
-	}
-	if s.st.Mode&unix.S_IFMT != unix.S_IFREG || s.st.Ino != ino || devOf(&s.st) != dev {
-		closeFD(fd)
-		return unix.ENOENT // exchanged between the two looks
-	}
-	s.send = fd
 	s.putAttr()
+	s.putNames(s.send)
 	return 0
 }
 

@@ -80,7 +80,7 @@ func (s *server) handle(b []byte, fd int) {
 
 func (s *server) dispatch(b []byte, fd int) unix.Errno {
 	d := wire.Decoder{B: b}
-	op, _, mount := d.Header()
+	op, flags, mount := d.Header()
 	path := d.Str()
 	if d.Bad || int(mount) >= len(s.trees) || !valid(path) {
 		return unix.EINVAL
@@ -88,7 +88,7 @@ func (s *server) dispatch(b []byte, fd int) unix.Errno {
 	t := s.trees[mount]
 	switch op {
 	case wire.FSStat:
-		return s.stat(t, path)
+		return s.stat(t, path, flags&wire.FSStatOpen != 0)
 	case wire.FSList:
 		return s.list(t, path, d.U64(), d.Bad)
 	case wire.FSOpen:

@@ -79,3 +79,8 @@ func futimens(fd int, ts *[2]unix.Timespec) unix.Errno {
 	_, _, e := unix.RawSyscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 	return e
 }
+
+func flistxattr(fd int, buf []byte) (int, unix.Errno) {
+	r, _, e := unix.RawSyscall(unix.SYS_FLISTXATTR, uintptr(fd), ptr(buf), uintptr(len(buf)))
+	return int(r), e
+}

@@ -1,7 +1,7 @@
 package gofer
 
 import (
-	"strings"
+	"bytes"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,8 +11,8 @@ const xattrMax = 64 << 10
 // served tells whether the guest may know of xattrs of this name. ACLs are
 // refused, since the Sentry does not judge by them; trusted ones may be the
 // host's overlay's.
-func served(name string) bool {
-	return strings.HasPrefix(name, "user.") || name == "security.capability"
+func served(name []byte) bool {
+	return bytes.HasPrefix(name, []byte("user.")) || string(name) == "security.capability"
 }
 
 // xattrFile opens a file whose xattrs are asked for. Other files than regular
@@ -21,7 +21,7 @@ func (s *server) xattrFile(t *tree, path, name []byte, bad bool, none unix.Errno
 	if bad || len(name) > 255 || !noZero(name) {
 		return -1, unix.EINVAL
 	}
-	if name != nil && !served(string(name)) {
+	if name != nil && !served(name) {
 		return -1, none
 	}
 	fd, e := s.openSafe(t, path, unix.O_RDONLY)
@@ -69,25 +69,14 @@ func (s *server) setXattr(t *tree, path, name, value []byte, flags uint32, bad b
 func (s *server) listXattr(t *tree, path []byte) unix.Errno {
 	fd, e := s.xattrFile(t, path, nil, false, unix.ENODATA)
 	if e == unix.ENODATA {
+		s.out.U32(0)
 		return 0
 	}
 	if e != 0 {
 		return e
 	}
 	defer closeFD(fd)
-	v := s.scratch()
-	n, err := unix.Flistxattr(fd, v)
-	if err == unix.EOPNOTSUPP {
-		return 0
-	}
-	if err != nil {
-		return err.(unix.Errno)
-	}
-	for name := range strings.SplitSeq(string(v[:n]), "\x00") {
-		if name != "" && served(name) {
-			s.out.Str(name)
-		}
-	}
+	s.putNames(fd)
 	return 0
 }
 

@@ -13,11 +13,11 @@ package wire
 // path is relative to the mount's root, in components that are neither empty
 // nor "." nor ".."; an empty path is the root. The Gofer keeps no state between
 // requests. A descriptor travels by SCM_RIGHTS beside the message: in replies
-// to FSOpen and FSCreate, and in FSSetAttr of a file without a name.
+// to FSStat, FSOpen and FSCreate, and in FSSetAttr of a file without a name.
 //
-//	FSStat      path                                      → attr, target
+//	FSStat      path                                      → attr, target (, names, descriptor)
 //	FSList      path, cookie u64                          → FSListHeader, entries
-//	FSOpen      path, access u32 (O_RDONLY, O_RDWR…)      → attr, descriptor
+//	FSOpen      path, access u32 (O_RDONLY, O_RDWR…)      → attr, names, descriptor
 //	FSCreate    path, mode u32, uid u32, gid u32          → attr, descriptor (O_RDWR)
 //	FSMkdir     path, mode u32, uid u32, gid u32          → attr
 //	FSSymlink   path, target, uid u32, gid u32            → attr
@@ -29,11 +29,15 @@ package wire
 //	FSSetAttr   path, FSSetAttrArgs                       → attr
 //	FSGetXattr  path, name                                → value
 //	FSSetXattr  path, name, flags u32, value              →
-//	FSListXattr path                                      → names, each a string
+//	FSListXattr path                                      → names
 //	FSDelXattr  path, name                                →
 //	FSStatfs    path                                      → FSStatfsReply
 //	FSSync      path                                      →
 //	FSWalk      path, n u32, n names                      → count u32, sections
+//
+// With the flag FSStatOpen, FSStat sends a descriptor to read a regular file
+// along, if it can: who looks for one name often reads it next. names is a u32
+// and as many names of xattrs.
 //
 // FSWalk is FSList of several subdirectories at once, and of what lies below
 // them, depth first, as far as one message reaches: for those who walk a tree.
@@ -67,6 +71,9 @@ const (
 	FSWalk
 	FSOpEnd
 )
+
+// FSStatOpen is a flag of FSStat's request.
+const FSStatOpen = 1
 
 // FSWalkNamed marks sections of directories that the request named.
 const FSWalkNamed = ^uint32(0)

@@ -77,6 +77,7 @@ type request struct {
 	ino  *inode
 	name string
 	send int // descriptor to send along; 0: none
+	flag uint8
 }
 
 // call makes a request: args appends its arguments, done reads the results,
@@ -86,7 +87,7 @@ func (fs *FS) call(r request, args func(e *wire.Encoder), done func(d *wire.Deco
 	c := fs.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.enc.Request(r.op, 0, fs.mount)
+	c.enc.Request(r.op, r.flag, fs.mount)
 	if !c.putPath(r.ino, r.name) {
 		return unix.ESTALE
 	}

@@ -32,6 +32,13 @@ type entry struct {
 	cookie  int64
 	removed bool
 	ahead   *ahead // of a directory without an inode: its entries, read ahead
+	opened  *opened
+}
+
+// opened is what came with a regular file that was looked up by itself.
+type opened struct {
+	host   *hostFD
+	xattrs []string
 }
 
 const (
@@ -149,12 +156,36 @@ func (i *inode) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
 	return ch.same(&n.attr)
 }
 
-// ask looks one name up.
+// keepOpened gives i a descriptor that came with its name.
+func (fs *FS) keepOpened(i *inode, o *opened) {
+	i.mu.Lock()
+	mine := i.host.Load() == nil
+	if mine {
+		i.host.Store(o.host)
+		i.xattrs = &o.xattrs
+	} else {
+		o.host.put()
+	}
+	i.mu.Unlock()
+	if mine {
+		fs.idle.add(i)
+	}
+}
+
+// ask looks one name up. In an exclusive mount, where the answer lasts, a
+// regular file is opened too.
 func (i *inode) ask(name string) (*entry, abi.Errno) {
 	n := &entry{}
-	e := i.fs.call(request{op: wire.FSStat, ino: i, name: name}, nil, func(d *wire.Decoder, _ int) abi.Errno {
+	r := request{op: wire.FSStat, ino: i, name: name}
+	if !i.fs.shared {
+		r.flag = wire.FSStatOpen
+	}
+	e := i.fs.call(r, nil, func(d *wire.Decoder, fd int) abi.Errno {
 		d.Attr(&n.attr)
 		n.target = string(d.Str())
+		if fd >= 0 {
+			n.opened = &opened{newHostFD(fd, false), decodeNames(d)}
+		}
 		return 0
 	})
 	if e == unix.ESTALE {
@@ -176,6 +207,10 @@ func (i *inode) instance(e *entry) *inode {
 			e.ino.ahead, e.ahead = e.ahead, nil
 			e.ino.mu.Unlock()
 		}
+	}
+	if e.opened != nil {
+		i.fs.keepOpened(e.ino, e.opened)
+		e.opened = nil
 	}
 	return e.ino
 }

@@ -156,6 +156,8 @@ func (i *inode) askFD(access uint32) (*hostFD, abi.Errno) {
 		if d.Attr(&a); !d.Bad && a.Mode&unix.S_IFMT == unix.S_IFREG {
 			i.setAttr(&a)
 		}
+		names := decodeNames(d)
+		i.xattrs = &names
 		return 0
 	})
 	return h, e

@@ -182,11 +182,9 @@ func (i *inode) xattrNames() ([]string, abi.Errno) {
 	default:
 		return nil, 0
 	}
-	names := []string{}
+	var names []string
 	e := i.fs.call(request{op: wire.FSListXattr, ino: i}, nil, func(d *wire.Decoder, _ int) abi.Errno {
-		for len(d.B) > 0 && !d.Bad {
-			names = append(names, string(d.Str()))
-		}
+		names = decodeNames(d)
 		return 0
 	})
 	if e == unix.EACCES || e == unix.EPERM || e == unix.ESTALE {
@@ -196,6 +194,14 @@ func (i *inode) xattrNames() ([]string, abi.Errno) {
 		i.xattrs = &names
 	}
 	return names, e
+}
+
+// decodeNames reads the names of xattrs.
+func decodeNames(d *wire.Decoder) (names []string) {
+	for n := d.U32(); n > 0 && !d.Bad; n-- {
+		names = append(names, string(d.Str()))
+	}
+	return names
 }
 
 // ListXattr gives the names.
