@@ -1,0 +1,97 @@
+package conformance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hostile builds a program of hostile/ and gives its path.
+func hostile(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := scratch(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	out := filepath.Join(dir, name)
+	if b, err := exec.Command("gcc", "-O1", "-static", "-pthread", "-w", "-o", out, "hostile/"+name+".c").CombinedOutput(); err != nil {
+		t.Fatalf("hostile/%s.c: %v\n%s", name, err, b)
+	}
+	return out
+}
+
+// behind runs a hostile program behind the wall: whatever it does, the sandbox ends in time, the Sentry with it, and nothing
+// is left over.
+func behind(t *testing.T, limit time.Duration, argv ...string) outcome {
+	t.Helper()
+	if nativeOnly() {
+		t.Skip("only behind the wall: CONFORM_NATIVE_ONLY is set")
+	}
+	o := run(wall(t), argv, filepath.Dir(argv[0]), nil, limit, limit)
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	if len(o.left) > 0 {
+		t.Errorf("left over: %s", strings.Join(o.left, ", "))
+	}
+	if strings.Contains(o.stderr, "goroutine ") || strings.Contains(o.stderr, "SIGSYS") {
+		t.Errorf("the Sentry crashed:\n%s", o.stderr)
+	}
+	return o
+}
+
+// guestCalls are the host calls that DESIGN allows code inside the stub, as the platform's filter has them.
+var guestCalls = map[int]string{
+	syscall.SYS_FUTEX: "futex", syscall.SYS_SCHED_YIELD: "sched_yield", syscall.SYS_RT_SIGRETURN: "rt_sigreturn", syscall.SYS_MMAP: "mmap",
+	syscall.SYS_MUNMAP: "munmap", syscall.SYS_MPROTECT: "mprotect", syscall.SYS_MREMAP: "mremap", syscall.SYS_MADVISE: "madvise",
+	syscall.SYS_RECVMSG: "recvmsg", syscall.SYS_CLOSE: "close", syscall.SYS_CLONE: "clone", syscall.SYS_EXIT: "exit",
+	syscall.SYS_SIGALTSTACK: "sigaltstack", syscall.SYS_PRCTL: "prctl",
+}
+
+// beyondSeccomp are uretprobe and uprobe: the host's kernel lets them past every seccomp filter, and refuses them anywhere
+// but in a trampoline of its own.
+var beyondSeccomp = map[int]bool{335: true, 336: true}
+
+// TestReach tries every number from inside the stub: none passes but those of the filter, 14 at most.
+func TestReach(t *testing.T) {
+	o := behind(t, 3*time.Minute, hostile(t, "stub"), "reach")
+	if o.end != "exit status 0" {
+		t.Fatalf("ended with %s: %s %s", o.end, strings.Join(o.lines, " "), o.stderr)
+	}
+	if len(o.lines) > 14+len(beyondSeccomp) {
+		t.Errorf("%d host calls in reach, want 14 at most", len(o.lines))
+	}
+	var odd []string
+	for _, l := range o.lines {
+		var nr int
+		if _, err := fmt.Sscan(l, &nr); err != nil || guestCalls[nr] == "" && !beyondSeccomp[nr] {
+			odd = append(odd, l)
+		}
+	}
+	sort.Strings(odd)
+	if len(odd) > 0 {
+		t.Errorf("host calls in reach that no rule allows: %s", strings.Join(odd, " "))
+	}
+	t.Logf("%d host calls in reach", len(o.lines))
+}
+
+// TestStubUnderAttack: jumps into the stub, writes over the shared pages, other ways into the host's kernel.
+func TestStubUnderAttack(t *testing.T) {
+	prog := hostile(t, "stub")
+	for _, what := range []string{"jumps", "scribble", "entries"} {
+		t.Run(what, func(t *testing.T) {
+			o := behind(t, 4*time.Minute, prog, what)
+			if o.end != "exit status 0" {
+				t.Fatalf("ended with %s: %s\n%s", o.end, strings.Join(o.lines, "\n"), o.stderr)
+			}
+			t.Log(strings.Join(o.lines, "; "))
+		})
+	}
+}
