@@ -160,6 +160,74 @@ func (s *server) linkFile(t *tree, path, to []byte, bad bool) unix.Errno {
 	})
 }
 
+// tmpfile makes a file without a name (O_TMPFILE), and sends its descriptor.
+func (s *server) tmpfile(t *tree, path []byte, o owner, bad bool) unix.Errno {
+	if bad || t.file != nil {
+		return unix.EINVAL
+	}
+	dir, e := s.open(t, path, unix.O_PATH|unix.O_DIRECTORY)
+	if e != 0 {
+		return e
+	}
+	defer closeFD(dir)
+	if e := s.mayEnter(t, dir); e != 0 {
+		return e
+	}
+	fd, e := openat(dir, []byte(".\x00"), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0600)
+	if e != 0 {
+		return e
+	}
+	if e := s.own(fd, o); e != 0 {
+		closeFD(fd)
+		return e
+	}
+	s.send = fd
+	return 0
+}
+
+// linkFD gives a file without a name one. It must be one that was opened for
+// writing and has no name: any other file might be one that only a read-only
+// mount shows.
+func (s *server) linkFD(t *tree, path []byte, fd int) unix.Errno {
+	if e := s.writableFile(fd); e != 0 {
+		return e
+	}
+	if s.st.Nlink != 0 {
+		return unix.EPERM
+	}
+	dir, name, e := s.parent(t, path, &s.name1)
+	if e != 0 {
+		return e
+	}
+	defer s.drop(dir, t)
+	if e := sysNames(unix.SYS_LINKAT, fd, zero, dir, name, unix.AT_EMPTY_PATH); e != 0 {
+		return e
+	}
+	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
+		return e
+	}
+	s.putAttr()
+	return 0
+}
+
+// writableFile checks a descriptor from the Sentry, and fills s.st.
+func (s *server) writableFile(fd int) unix.Errno {
+	if fd < 0 {
+		return unix.EBADF
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0 {
+		return unix.EPERM
+	}
+	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
+		return e
+	}
+	if s.st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return unix.EPERM
+	}
+	return 0
+}
+
 func (s *server) rename(t *tree, path, to []byte, flags uint32, bad bool) unix.Errno {
 	if flags&^uint32(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
 		return unix.EINVAL
@@ -297,15 +365,8 @@ func (s *server) setAttrRoot(t *tree, a *wire.FSSetAttrArgs) unix.Errno {
 // setAttrFD changes a file by the Sentry's descriptor. It must be one that was
 // opened for writing: such come only from mounts that may be changed.
 func (s *server) setAttrFD(a *wire.FSSetAttrArgs, fd int) unix.Errno {
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0 {
-		return unix.EPERM
-	}
-	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
+	if e := s.writableFile(fd); e != 0 {
 		return e
-	}
-	if s.st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return unix.EPERM
 	}
 	if a.Mask&wire.FSSetSize != 0 {
 		if err := unix.Ftruncate(fd, a.Size); err != nil {

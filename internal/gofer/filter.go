@@ -32,6 +32,7 @@ var changeRules = []seccomp.Rule{
 	{Nr: unix.SYS_MKNODAT, Name: "mknodat", Reason: "fifos and sockets", When: append([]seccomp.Cond{seccomp.Bits(2, unix.S_IFMT, unix.S_IFSOCK)}, aDirectory...)},
 	{Nr: unix.SYS_SYMLINKAT, Name: "symlinkat", Reason: "symlink", When: []seccomp.Cond{seccomp.Range(1, 0, 1<<20)}},
 	{Nr: unix.SYS_LINKAT, Name: "linkat", Reason: "link", When: append([]seccomp.Cond{seccomp.Range(2, 0, 1<<20), seccomp.Arg(4, 0)}, aDirectory...)},
+	{Nr: unix.SYS_LINKAT, Name: "linkat", Reason: "a name for a file of O_TMPFILE", When: append([]seccomp.Cond{seccomp.Range(2, 0, 1<<20), seccomp.Arg(4, unix.AT_EMPTY_PATH)}, aDirectory...)},
 	{Nr: unix.SYS_UNLINKAT, Name: "unlinkat", Reason: "unlink and rmdir", When: aDirectory},
 	{Nr: unix.SYS_RENAMEAT2, Name: "renameat2", Reason: "rename", When: append([]seccomp.Cond{seccomp.Range(2, 0, 1<<20)}, aDirectory...)},
 	{Nr: unix.SYS_FCHMOD, Name: "fchmod", Reason: "chmod of an open file"},

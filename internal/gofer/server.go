@@ -114,6 +114,11 @@ func (s *server) change(op wire.FSOp, t *tree, path []byte, d *wire.Decoder, fd 
 	case wire.FSCreate, wire.FSMkdir, wire.FSMknod:
 		o := owner{d.U32(), d.U32(), d.U32()}
 		return s.make(op, t, path, o, d.Bad)
+	case wire.FSTmpfile:
+		o := owner{d.U32(), d.U32(), d.U32()}
+		return s.tmpfile(t, path, o, d.Bad)
+	case wire.FSLinkFD:
+		return s.linkFD(t, path, fd)
 	case wire.FSSymlink:
 		target := d.Str()
 		o := owner{0, d.U32(), d.U32()}

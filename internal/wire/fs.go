@@ -13,7 +13,8 @@ package wire
 // path is relative to the mount's root, in components that are neither empty
 // nor "." nor ".."; an empty path is the root. The Gofer keeps no state between
 // requests. A descriptor travels by SCM_RIGHTS beside the message: in replies
-// to FSStat, FSOpen and FSCreate, and in FSSetAttr of a file without a name.
+// to FSStat, FSOpen, FSCreate and FSTmpfile, and in FSLinkFD and FSSetAttr of a file
+// without a name.
 //
 //	FSStat      path                                      → attr, target (, names, descriptor)
 //	FSList      path, cookie u64                          → FSListHeader, entries
@@ -33,6 +34,8 @@ package wire
 //	FSDelXattr  path, name                                →
 //	FSStatfs    path                                      → FSStatfsReply
 //	FSSync      path                                      →
+//	FSTmpfile   path, mode u32, uid u32, gid u32          → attr, descriptor (O_RDWR)
+//	FSLinkFD    path; the descriptor of FSTmpfile beside  → attr
 //	FSWalk      path, n u32, n names                      → count u32, sections
 //
 // With the flag FSStatOpen, FSStat sends a descriptor to read a regular file
@@ -69,6 +72,8 @@ const (
 	FSStatfs
 	FSSync
 	FSWalk
+	FSTmpfile
+	FSLinkFD
 	FSOpEnd
 )
 

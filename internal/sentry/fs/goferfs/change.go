@@ -62,6 +62,33 @@ func (i *inode) Symlink(c vfs.Caller, name, target string) (vfs.Inode, abi.Errno
 	return orNil(i.made(c, wire.FSSymlink, name, strings.Clone(target), unix.S_IFLNK|0777))
 }
 
+// Tmpfile makes a regular file without a name, if the host's file system can.
+func (i *inode) Tmpfile(c vfs.Caller, mode uint32) (vfs.Inode, abi.Errno) {
+	if i.fs.readonly {
+		return nil, unix.EROFS
+	}
+	uid, gid, mode := vfs.NewOwner(c, i.Perm(), unix.S_IFREG|mode)
+	n := &inode{fs: i.fs}
+	e := i.fs.call(request{op: wire.FSTmpfile, ino: i}, func(e *wire.Encoder) {
+		e.U32(mode)
+		e.U32(uid)
+		e.U32(gid)
+	}, func(d *wire.Decoder, fd int) abi.Errno {
+		var a wire.FSAttr
+		d.Attr(&a)
+		n.setAttr(&a)
+		if fd < 0 {
+			return unix.ENFILE
+		}
+		n.host.Store(newHostFD(fd, true))
+		return 0
+	})
+	if e != 0 {
+		return nil, e
+	}
+	return n, 0
+}
+
 // Mknod makes fifos and sockets; device nodes are EPERM.
 func (i *inode) Mknod(c vfs.Caller, name string, mode uint32, rdev uint64) (vfs.Inode, abi.Errno) {
 	return orNil(i.made(c, wire.FSMknod, name, "", mode))
@@ -84,11 +111,15 @@ func (i *inode) Link(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
 	defer i.mu.Unlock()
 	i.ahead = nil
 	n := &entry{name: strings.Clone(name), target: t.target, ino: t}
-	e := i.fs.call2(wire.FSLink, t, "", i, n.name, nil, func(d *wire.Decoder, _ int) abi.Errno {
+	done := func(d *wire.Decoder, _ int) abi.Errno {
 		d.Attr(&n.attr)
 		t.moved(place{}, place{i, n.name})
 		return 0
-	})
+	}
+	e := i.fs.call2(wire.FSLink, t, "", i, n.name, nil, done)
+	if h := t.host.Load(); e == unix.ESTALE && h != nil {
+		e = i.fs.call(request{op: wire.FSLinkFD, ino: i, name: n.name, send: h.fd}, nil, done)
+	}
 	if e != 0 {
 		return e
 	}

@@ -98,9 +98,11 @@ func (i *inode) refresh() abi.Errno {
 	return e
 }
 
+// setStat takes over what fstat gave, but not the owner: the Sentry may live in
+// a user namespace that shows it as nobody.
 func (i *inode) setStat(st *unix.Stat_t) {
 	a := i.attr
-	a.Mode, a.Nlink, a.UID, a.GID = st.Mode, uint32(st.Nlink), st.Uid, st.Gid
+	a.Mode, a.Nlink = st.Mode, uint32(st.Nlink)
 	a.Size, a.Blocks, a.Blksize = st.Size, st.Blocks, uint32(st.Blksize)
 	a.Atime, a.Mtime, a.Ctime = st.Atim.Nano(), st.Mtim.Nano(), st.Ctim.Nano()
 	i.setAttr(&a)

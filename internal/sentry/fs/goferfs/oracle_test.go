@@ -45,7 +45,6 @@ func TestAgainstHost(t *testing.T) {
 		t.Skip("needs root: the oracle is a tmpfs mounted in a mount namespace")
 	}
 	limits := vfstest.Limits{
-		Without:   []string{"tmpfile"},
 		NoDevices: true, NoWhite: true,
 		Xattrs: []string{"user.a", "user.b", "user.", "nope.x", ""},
 	}
