@@ -94,7 +94,7 @@ func (t *Task) resetSignals() {
 	}
 	tg.sig.execTask = nil
 	tg.deletePosixTimersLocked()
-	t.sig.alt = AltStack{Flags: SS_DISABLE}
+	t.sig.alt = AltStack{}
 	t.sig.restart = nil
 	t.recalc()
 }

@@ -123,3 +123,35 @@ func childInfo(sig, code, pid int32, uid uint32, status int32, utime, stime int6
 	i.put64(40, uint64(stime/nsPerTick))
 	return i
 }
+
+// sigCodes are the highest si_code of signals that have codes of their own.
+var sigCodes = map[int32]int32{
+	SIGILL: 11, SIGFPE: 15, SIGSEGV: 10, SIGBUS: 5, SIGTRAP: 6, SIGCHLD: 6, SIGIO: 6, SIGSYS: 2,
+}
+
+const (
+	siDethread = -7
+	siAsyncNL  = -60
+	pollCodes  = 6
+	// infoKept are the bytes of siginfo_t that Linux knows; the rest is for
+	// layouts to come.
+	infoKept = 48
+)
+
+// TooNew tells whether a siginfo from the guest has a code that is not known,
+// and content where that code might have some: E2BIG.
+func (i *SigInfo) TooNew() bool {
+	sig, code := i.Signo(), i.Code()
+	known := false
+	switch limit, own := sigCodes[sig]; {
+	case code == SI_KERNEL:
+		known = true
+	case code > SI_USER && own:
+		known = code <= limit
+	case code > SI_USER:
+		known = code <= pollCodes
+	default:
+		known = code >= siDethread || code == siAsyncNL
+	}
+	return !known && [len(i) - infoKept]byte(i[infoKept:]) != [len(i) - infoKept]byte{}
+}

@@ -166,6 +166,9 @@ func (t *Task) SetAltStack(n AltStack, sp uint64) abi.Errno {
 	if t.onAltStack(sp) {
 		return unix.EPERM
 	}
+	if n == t.sig.alt {
+		return 0
+	}
 	mode := n.Flags &^ SS_AUTODISARM
 	if mode != 0 && mode != SS_DISABLE && mode != SS_ONSTACK {
 		return unix.EINVAL

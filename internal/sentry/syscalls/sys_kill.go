@@ -38,23 +38,36 @@ func sysTgkill(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	return 0, t.Tgkill(a.Int(0), a.Int(1), a.Int(2))
 }
 
+// copySiginfo copies a siginfo_t, and makes it one of signal sig.
+func copySiginfo(t *kernel.Task, addr uint64, sig int32) (*kernel.SigInfo, abi.Errno) {
+	info := new(kernel.SigInfo)
+	if e := t.CopyIn(addr, info[:]); e != 0 {
+		return nil, e
+	}
+	info.SetSigno(sig)
+	if info.TooNew() {
+		return nil, unix.E2BIG
+	}
+	return info, 0
+}
+
 // sysRtSigqueueinfo is rt_sigqueueinfo(2).
 func sysRtSigqueueinfo(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	var info kernel.SigInfo
-	if e := t.CopyIn(a[2], info[:]); e != 0 {
+	info, e := copySiginfo(t, a[2], a.Int(1))
+	if e != 0 {
 		return 0, e
 	}
-	return 0, t.Sigqueue(a.Int(0), a.Int(1), &info)
+	return 0, t.Sigqueue(a.Int(0), a.Int(1), info)
 }
 
 // sysRtTgsigqueueinfo is rt_tgsigqueueinfo(2).
 func sysRtTgsigqueueinfo(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	var info kernel.SigInfo
-	if e := t.CopyIn(a[3], info[:]); e != 0 {
+	info, e := copySiginfo(t, a[3], a.Int(2))
+	if e != 0 {
 		return 0, e
 	}
 	if a.Int(0) <= 0 || a.Int(1) <= 0 {
 		return 0, unix.EINVAL
 	}
-	return 0, t.TgSigqueue(a.Int(0), a.Int(1), a.Int(2), &info)
+	return 0, t.TgSigqueue(a.Int(0), a.Int(1), a.Int(2), info)
 }

@@ -75,6 +75,9 @@ func sysPidfdSendSignal(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		if e := t.CopyIn(a[2], info[:]); e != 0 {
 			return 0, e
 		}
+		if info.TooNew() {
+			return 0, unix.E2BIG
+		}
 	}
 	return 0, t.PidFDSendSignal(p, a.Int(1), info, flags)
 }
