@@ -45,6 +45,8 @@ const (
 	FlagWifiStatus
 	FlagNoFCS
 	FlagRcvMark
+	FlagSndBufLock // SO_SNDBUF was set: no tuning
+	FlagRcvBufLock
 )
 
 // Common is the state behind SOL_SOCKET's options. Families embed it.

@@ -118,8 +118,10 @@ func (o *Common) setIntOpt(c vfs.Caller, name int, v int32, val []byte) abi.Errn
 		unix.SO_COOKIE, unix.SO_MEMINFO, unix.SO_INCOMING_NAPI_ID, unix.SO_NETNS_COOKIE:
 		return unix.ENOPROTOOPT
 	case unix.SO_SNDBUF, unix.SO_SNDBUFFORCE:
+		o.Set(FlagSndBufLock, true)
 		return setBuf(&o.sndBuf, creds, v, name == unix.SO_SNDBUFFORCE, minSndBuf)
 	case unix.SO_RCVBUF, unix.SO_RCVBUFFORCE:
+		o.Set(FlagRcvBufLock, true)
 		return setBuf(&o.rcvBuf, creds, v, name == unix.SO_RCVBUFFORCE, minRcvBuf)
 	case unix.SO_PRIORITY:
 		if (v < 0 || v > 6) && !creds.Capable(auth.CAP_NET_RAW) && !creds.Capable(auth.CAP_NET_ADMIN) {

@@ -109,9 +109,9 @@ func (s *Socket) sendDirect(c vfs.Caller, d *direct, b []byte, flags uint32) (in
 	if o.gone {
 		o.swallowed = true // the reset that answers it is yet to come
 		o.mu.Unlock()
-		return len(b), 0
+		return min(len(b), s.roomTo(d.peer)), 0
 	}
-	n := o.put(b)
+	n := o.put(b, s.roomTo(d.peer))
 	o.mu.Unlock()
 	if n > 0 {
 		d.peer.queue.Notify(waiter.In | waiter.RdNorm)
@@ -120,6 +120,22 @@ func (s *Socket) sendDirect(c vfs.Caller, d *direct, b []byte, flags uint32) (in
 	}
 	return n, 0
 }
+
+// roomTo is how many bytes may stand unread between s and the peer. Of the
+// sizes set, half is data, as the kernel has it.
+func (s *Socket) roomTo(peer *Socket) int {
+	n := 2 * bufTuned
+	if s.Has(socket.FlagSndBufLock) {
+		n += int(s.SndBuf()/2) - bufTuned
+	}
+	if peer.Has(socket.FlagRcvBufLock) {
+		n += int(peer.RcvBuf()/2) - bufTuned
+	}
+	return n
+}
+
+// lowTo is where a waiting writer is woken: two thirds of the room.
+func (s *Socket) lowTo(peer *Socket) int { return s.roomTo(peer) * 2 / 3 }
 
 // sendRefused tells why nothing can be sent; d.out.mu is held.
 func (s *Socket) sendRefused(d *direct) abi.Errno {
@@ -170,7 +186,7 @@ func (s *Socket) recvDirect(d *direct, m *socket.Msg, flags uint32) (int, abi.Er
 		e = unix.EAGAIN
 	}
 	in.mu.Unlock()
-	if before > streamLow && after <= streamLow {
+	if low := d.peer.lowTo(s); before > low && after <= low {
 		d.peer.queue.Notify(waiter.Out | waiter.WrNorm)
 	}
 	if n > 0 && s.opts.get(unix.SOL_TCP, unix.TCP_INQ) != 0 {
@@ -215,7 +231,7 @@ func (s *Socket) readyDirect(d *direct) uint32 {
 		readable = s.ep().Readiness(pollMask)&waiterIn != 0
 	}
 	out.mu.Lock()
-	writable := out.n <= streamLow || out.fin || out.gone
+	writable := out.n <= s.lowTo(d.peer) || out.fin || out.gone
 	over := out.fin || out.swallowed || out.gone && fin
 	out.mu.Unlock()
 	if readable || fin {

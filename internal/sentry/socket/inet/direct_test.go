@@ -161,3 +161,21 @@ func TestDirectFillsAndDrains(t *testing.T) {
 		t.Error("the writer was not woken")
 	}
 }
+
+func TestBufferSizesBound(t *testing.T) {
+	_, c, cl, srv := connected(t, "127.0.0.1:6006")
+	wantDirect(t, cl, srv)
+	wantErr(t, "SO_SNDBUF", cl.SetSockOpt(c, unix.SOL_SOCKET, unix.SO_SNDBUF, socket.PutInt(4096)), 0)
+	wantErr(t, "SO_RCVBUF", srv.SetSockOpt(c, unix.SOL_SOCKET, unix.SO_RCVBUF, socket.PutInt(4096)), 0)
+	b := make([]byte, 100000)
+	n, e := cl.SendMsg(c, &socket.Msg{Data: b}, 0)
+	if e != 0 || n != 8192 {
+		t.Errorf("sent %d, %v; want 8192", n, e)
+	}
+	recv(t, c, srv, 8192)
+	srv.Release(nil)
+	if n, e := cl.SendMsg(c, &socket.Msg{Data: b}, 0); e != 0 || n != 8192 {
+		t.Errorf("sent %d, %v after the close; want 8192", n, e)
+	}
+	wantErr(t, "second write", write(cl, c, "x"), unix.EPIPE)
+}

@@ -2,12 +2,11 @@ package inet
 
 import "sync"
 
-// streamCap is how many bytes may stand in one direction of a connection
-// inside the sandbox; writers wait above it, and are woken at streamLow.
+// bufTuned is what a send or receive buffer adds to the room in one direction
+// of a connection inside the sandbox, unless SO_SNDBUF or SO_RCVBUF set it.
 const (
-	streamCap = 512 << 10
-	streamLow = streamCap * 2 / 3
-	chunkLen  = 16 << 10
+	bufTuned = 256 << 10
+	chunkLen = 16 << 10
 )
 
 // chunk is a part of a stream's bytes: data[r:w].
@@ -33,9 +32,10 @@ type stream struct {
 }
 
 // put appends as much of b as there is room for; st.mu is held.
-func (st *stream) put(b []byte) int {
+func (st *stream) put(b []byte, room int) int {
 	total := 0
-	for len(b) > 0 && st.n < streamCap {
+	b = b[:max(min(len(b), room-st.n), 0)]
+	for len(b) > 0 {
 		t := st.tail
 		if t == nil || t.w == chunkLen {
 			c := chunks.Get().(*chunk)
