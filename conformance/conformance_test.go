@@ -168,7 +168,7 @@ func TestGuests(t *testing.T) {
 	}
 	sort.Strings(sum.company)
 	for _, c := range sum.company {
-		fmt.Printf("conformance: %s failed in company, passed alone\n", c)
+		fmt.Printf("conformance: %s\n", c)
 	}
 	fmt.Printf("conformance: %d cases: %d pass, %d skipped on the host too, %d expected differences, %d broken on this host, %d FAIL, %.0f s\n",
 		len(known), sum.passed, sum.skipped, sum.expected, sum.broken, sum.failed, time.Since(began).Seconds())
@@ -210,8 +210,8 @@ func judge(t *testing.T, s sandbox, p *program, variant string, names, oracleArg
 	}
 	sum.mu.Lock()
 	defer sum.mu.Unlock()
-	for _, c := range company {
-		sum.company = append(sum.company, p.family+"/"+c+" ("+variant+")")
+	for c, why := range company {
+		sum.company = append(sum.company, p.family+"/"+c+" ("+variant+") failed in company, passed alone: "+why)
 	}
 	for _, c := range asked {
 		name := p.family + "/" + c
@@ -237,10 +237,10 @@ func judge(t *testing.T, s sandbox, p *program, variant string, names, oracleArg
 	}
 }
 
-// again runs each failed case once more, alone, and keeps that verdict; it gives the names of those that pass now. A machine
-// that has lost its sandbox altogether is not asked again.
-func again(p place, prog *program, got map[string]verdict, args []string) []string {
-	var fixed []string
+// again runs each failed case once more, alone, and keeps that verdict; it gives those that pass now, with what they said at first. A machine that
+// has lost its sandbox altogether is not asked again.
+func again(p place, prog *program, got map[string]verdict, args []string) map[string]string {
+	fixed := map[string]string{}
 	for c, v := range got {
 		if v.state != failed || strings.HasPrefix(v.detail, "hang") && len(got) > 1 && strings.Contains(v.detail, "over its") {
 			continue
@@ -248,7 +248,7 @@ func again(p place, prog *program, got map[string]verdict, args []string) []stri
 		once, _ := runCases(p, prog, []string{c}, args, base)
 		if once[c].state == passed || once[c].state == skipped {
 			got[c] = once[c]
-			fixed = append(fixed, c)
+			fixed[c] = v.detail
 		}
 	}
 	return fixed
