@@ -78,7 +78,7 @@ func (k *Kernel) newGroup(id int32, s *Session) *ProcessGroup {
 // same session (POSIX), not counting ignored as a member. The caller holds mu.
 func (k *Kernel) isOrphaned(g *ProcessGroup, ignored *ThreadGroup) bool {
 	for m := g.head; m != nil; m = m.pgNext {
-		if m == ignored || (m.leaderGone() && m.alive() == 0) || m.parent == nil || m.parent == k.init {
+		if m == ignored || (m.leaderGone() && m.alive() == 0) || m.parent == nil {
 			continue
 		}
 		if m.parent.pgrp != nil && m.parent.pgrp != g && m.parent.pgrp.session == g.session {

@@ -106,20 +106,25 @@ func jobOf(t *testing.T, p *Task) *Task {
 
 func TestTerminalStopInOrphanedGroup(t *testing.T) {
 	_, init := newTest(t)
-	c := jobOf(t, init) // its parent is init: the group is orphaned
+	c := fork(t, init, 0)
+	if _, e := c.SetSID(); e != 0 { // its parent is of another session: its group is orphaned
+		t.Fatal(e)
+	}
 	c.sendTest(SIGTSTP)
 	if d := c.dequeueForDelivery(); d != nil || c.tg.sig.isStopped() {
 		t.Fatal("SIGTSTP stops an orphaned group")
 	}
-	shell := fork(t, init, 0)
-	j := jobOf(t, shell)
-	end := running(j)
-	j.sendTest(SIGTTIN)
-	if r, err := wait(shell, WSTOPPED); err != nil || r.Value != SIGTTIN {
-		t.Fatalf("%+v %v", r, err)
+	// Init may be a shell, too: it counts like any parent.
+	for _, shell := range []*Task{init, fork(t, init, 0)} {
+		j := jobOf(t, shell)
+		end := running(j)
+		j.sendTest(SIGTTIN)
+		if r, err := wait(shell, WSTOPPED); err != nil || r.Value != SIGTTIN {
+			t.Fatalf("%+v %v", r, err)
+		}
+		j.sendTest(SIGKILL)
+		<-end
 	}
-	j.sendTest(SIGKILL)
-	<-end
 }
 
 func TestOrphanedStoppedGroupGetsHangup(t *testing.T) {
