@@ -128,7 +128,7 @@ func NewMountNamespace(fs *Filesystem, source string, flags uint64) *MountNamesp
 }
 
 // NewInternalMount makes a mount that no path leads to (pipefs, memfd).
-func NewInternalMount(fs *Filesystem) *Mount { return newMount(fs, fs.root, "none", unix.MS_NOEXEC) }
+func NewInternalMount(fs *Filesystem) *Mount { return newMount(fs, fs.root, "none", 0) }
 
 // mountFlags turns mount(2)'s flags into a mount's: relatime unless said.
 func mountFlags(flags uint64) uint64 {
