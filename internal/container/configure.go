@@ -55,6 +55,13 @@ func (c *creation) configure() (*os.File, error) {
 	if p := cfg.Linux.Personality; p != nil {
 		l.sentry.Personality = personalities[p.Domain]
 	}
+	if ipc := ns[specs.IPCNamespace]; ipc != nil && ipc.Path != "" {
+		f, err := openNamespace(ipc.Path, unix.CLONE_NEWIPC)
+		if err != nil {
+			return nil, fmt.Errorf("ipc namespace: %w", err)
+		}
+		f.Close()
+	}
 	if err := hostNames(&l.sentry, ns[specs.UTSNamespace]); err != nil {
 		return nil, err
 	}
@@ -74,6 +81,11 @@ func (c *creation) plans(l *specs.Linux) {
 	uid, gid := os.Geteuid(), os.Getegid()
 	c.launch.sentryPlans = sentryPlans(uid, gid)
 	c.launch.goferPlans = goferPlans(uid)
+	if namespaceMap(l.Namespaces)[specs.CgroupNamespace] != nil {
+		for i := range c.launch.sentryPlans[:len(c.launch.sentryPlans)-1] { // the last has none
+			c.launch.sentryPlans[i].flags |= unix.CLONE_NEWCGROUP
+		}
+	}
 	if len(l.UIDMappings) > 0 {
 		c.launch.goferPlans = mappedGoferPlans(idMapsOf(l.UIDMappings), idMapsOf(l.GIDMappings))
 	}
@@ -158,13 +170,13 @@ func inUTS(path string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the goroutine's end ends the thread
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		ns, err := openNamespace(path, unix.CLONE_NEWUTS)
 		if err != nil {
-			done <- fmt.Errorf("uts namespace %s: %w", path, err)
+			done <- fmt.Errorf("uts namespace: %w", err)
 			return
 		}
-		defer unix.Close(fd)
-		if err := unix.Setns(fd, unix.CLONE_NEWUTS); err != nil {
+		defer ns.Close()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWUTS); err != nil {
 			done <- fmt.Errorf("joining the uts namespace %s: %w", path, err)
 			return
 		}

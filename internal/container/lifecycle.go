@@ -195,7 +195,7 @@ func (rt *Runtime) removeHalfMade(id string) bool {
 	if _, err := os.Lstat(c.dir); err != nil {
 		return false
 	}
-	if err := c.flock(unix.LOCK_EX); err != nil {
+	if err := c.flock(os.O_CREATE); err != nil { // killed before it had a lock
 		return false
 	}
 	defer c.unlock()

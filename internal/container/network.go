@@ -65,14 +65,31 @@ func (c *Container) openNetns() (*os.File, error) {
 		}
 		path = fmt.Sprintf("/proc/%d/ns/net", c.rec.Sentry.Pid)
 	}
-	f, err := os.Open(path)
+	f, err := openNamespace(path, unix.CLONE_NEWNET)
 	if err != nil {
 		return nil, fmt.Errorf("network namespace: %w", err)
+	}
+	return f, nil
+}
+
+// nsGetNSType is NS_GET_NSTYPE of ioctl_ns(2).
+const nsGetNSType = 0xb703
+
+// openNamespace opens a namespace and checks that it is of a kind, which is a
+// CLONE_NEW flag.
+func openNamespace(path string, kind int) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil || st.Type != unix.NSFS_MAGIC {
 		f.Close()
-		return nil, fmt.Errorf("network namespace: %s is not a namespace", path)
+		return nil, fmt.Errorf("%s is not a namespace", path)
+	}
+	if got, err := unix.IoctlRetInt(int(f.Fd()), nsGetNSType); err != nil || got != kind {
+		f.Close()
+		return nil, fmt.Errorf("%s is a namespace of another kind", path)
 	}
 	return f, nil
 }

@@ -110,7 +110,7 @@ func (rt *Runtime) makeDir(id string) (*Container, error) {
 		}
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if err := c.flock(unix.LOCK_EX); err != nil {
+	if err := c.flock(os.O_CREATE); err != nil {
 		os.RemoveAll(c.dir)
 		return nil, err
 	}
@@ -133,13 +133,15 @@ func (rt *Runtime) ensureRoot() error {
 	return nil
 }
 
-func (c *Container) flock(how int) error {
-	f, err := os.OpenFile(c.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+// flock takes the container's lock. Only who makes the directory makes the
+// file (create is os.O_CREATE), so that none appears in one being removed.
+func (c *Container) flock(create int) error {
+	f, err := os.OpenFile(c.path("lock"), create|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
 	for {
-		err = unix.Flock(int(f.Fd()), how)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
 		if err != unix.EINTR {
 			break
 		}
@@ -178,7 +180,7 @@ func (rt *Runtime) openLocked(id string) (*Container, error) {
 	if _, err := os.Lstat(c.dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
 	}
-	if err := c.flock(unix.LOCK_EX); err != nil {
+	if err := c.flock(0); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s", ErrNotExist, id)
 		}
