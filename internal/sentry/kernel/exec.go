@@ -22,6 +22,9 @@ type ExecArgs struct {
 	// FDPath is what a script's interpreter gets for a program that was opened
 	// by descriptor alone (execveat with AT_EMPTY_PATH): /dev/fd/N.
 	FDPath string
+	// FDCloses: that descriptor is closed by the exec, so that an interpreter
+	// could not open the path (ENOENT).
+	FDCloses bool
 }
 
 const (
@@ -116,6 +119,9 @@ func (t *Task) findProgram(a *ExecArgs) (*program, abi.Errno) {
 		f.DecRef()
 		if depth == maxScripts {
 			return nil, unix.ELOOP
+		}
+		if depth == 0 && a.FDCloses {
+			return nil, unix.ENOENT
 		}
 		interp, arg, e := parseScript(p.head)
 		if e != 0 {

@@ -51,6 +51,7 @@ func exec(t *kernel.Task, dirfd int32, path, argv, envv uint64, flags uint32) (u
 		if x.Path != "" {
 			x.FDPath += "/" + x.Path
 		}
+		x.FDCloses, _ = t.FDs().Cloexec(dirfd)
 	}
 	if x.Argv, e = copyStrings(t, argv); e != 0 {
 		return 0, e
