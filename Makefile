@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 export CGO_ENABLED := 0
 
-.PHONY: help build run test check conform bench fuzz race soak generate
+.PHONY: help build run test check conform bench fuzz race soak oci generate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-22s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ check: ## formatting, vet, layering
 
 conform: setup-test build ## the conformance cases and programs (CONFORM_RUN=regexp picks)
 	go test -count=1 -v -timeout 60m ./conformance/
+
+oci: build ## the OCI runtime specification's validation suite, beside runc (root)
+	@scripts/oci.sh $(OCI_RUN)
 
 race: ## the unit tests under the race detector
 	CGO_ENABLED=1 go test -race -count=1 ./internal/...
