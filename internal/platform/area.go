@@ -22,6 +22,10 @@ type Area struct {
 	mu    sync.Mutex
 	slots []*Thread // by index; nil: free
 	inUse int
+	// forked is the thread that a fork made, if it keeps the private area of
+	// another slot than its own: that of slot forkedAt.
+	forked   *Thread
+	forkedAt int
 }
 
 func newArea() (*Area, error) {
@@ -54,7 +58,7 @@ func (a *Area) newThread(p *Process) (*Thread, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := 0
-	for i < len(a.slots) && !a.reusable(i) {
+	for i < maxSlots && !a.reusable(i) {
 		i++
 	}
 	if i == maxSlots {
@@ -67,17 +71,46 @@ func (a *Area) newThread(p *Process) (*Thread, error) {
 	t := &Thread{proc: p, area: a, index: i, mem: mem, outAt: inMax}
 	t.bind()
 	*t.slot = slot{}
-	if i == len(a.slots) {
-		a.slots = append(a.slots, t)
-	} else {
-		a.slots[i] = t
+	for len(a.slots) <= i {
+		a.slots = append(a.slots, nil)
 	}
+	a.slots[i] = t
 	a.inUse++
 	return t, nil
 }
 
+// keepsPrivate notes that t, just forked, runs on the private area that the
+// thread from had: no thread may be given that slot's while t lives.
+func (a *Area) keepsPrivate(t, from *Thread) {
+	at := from.private()
+	a.mu.Lock()
+	if at != t.index {
+		a.forked, a.forkedAt = t, at
+	}
+	a.mu.Unlock()
+}
+
+// private is the index of the private area that t's host thread runs on.
+func (t *Thread) private() int {
+	t.area.mu.Lock()
+	defer t.area.mu.Unlock()
+	if t.area.forked == t {
+		return t.area.forkedAt
+	}
+	return t.index
+}
+
 // reusable: nobody has the slot, or its last host thread has left its stack.
 func (a *Area) reusable(i int) bool {
+	if f := a.forked; f != nil && a.forkedAt == i {
+		if a.slots[f.index] == f && !(f.freed && f.gone()) {
+			return false
+		}
+		a.forked = nil
+	}
+	if i >= len(a.slots) {
+		return true
+	}
 	t := a.slots[i]
 	if t == nil {
 		return true

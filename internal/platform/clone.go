@@ -37,6 +37,7 @@ func (t *Thread) Fork() (*Thread, error) {
 		return fail(unix.ESRCH)
 	}
 	area.handedOver()
+	area.keepsPrivate(child, t)
 	proc := t.proc.p.register(int(t.Req.Result))
 	if proc == nil {
 		return fail(unix.EAGAIN)
