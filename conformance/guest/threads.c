@@ -435,3 +435,33 @@ CASE(malloc_in_threads) {
 	for (long i = 0; i < 4; i++) PT(pthread_create(&t[i], NULL, body, (void *)i));
 	for (int i = 0; i < 4; i++) PT(pthread_join(t[i], NULL));
 }
+
+CASE(threads_of_a_child_that_a_thread_forked) {
+	static atomic_int n;
+	void *count(void *a) {
+		n++;
+		return a;
+	}
+	void *forker(void *a) {
+		CHILD(c) {
+			pthread_t t[3];
+			for (int i = 0; i < 3; i++) PT(pthread_create(&t[i], NULL, count, NULL));
+			for (int i = 0; i < 3; i++) PT(pthread_join(t[i], NULL));
+			EQ(n, 3);
+			CHILD(d) {
+				pthread_t u;
+				PT(pthread_create(&u, NULL, count, NULL));
+				PT(pthread_join(u, NULL));
+				EQ(n, 4);
+			}
+			JOIN(d);
+		}
+		JOIN(c);
+		return a;
+	}
+	pthread_t t[2];
+	for (int i = 0; i < 2; i++) {
+		PT(pthread_create(&t[i], NULL, forker, NULL));
+		PT(pthread_join(t[i], NULL));
+	}
+}
