@@ -2,6 +2,7 @@ package gofer
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"golang.org/x/sys/unix"
 
@@ -188,19 +189,27 @@ func (s *server) section(t *tree, fd int, cookie uint64) (wire.FSListHeader, uni
 func (s *server) entries(t *tree, fd int, dev uint64, b []byte, h *wire.FSListHeader) (full bool) {
 	for len(b) > 19 {
 		reclen := int(b[16]) | int(b[17])<<8
-		next := uint64(0)
-		for i := range 8 {
-			next |= uint64(b[8+i]) << (8 * i)
-		}
+		next := binary.LittleEndian.Uint64(b[8:])
 		name := b[19:reclen]
 		name = name[:bytes.IndexByte(name, 0)+1] // with its zero
+		ino, kind := binary.LittleEndian.Uint64(b), b[18]
 		b = b[reclen:]
 		if string(name) == ".\x00" || string(name) == "..\x00" {
 			h.Next = next
 			continue
 		}
 		mark := len(s.out.B)
-		if !s.entry(t, fd, dev, name) {
+		if s.light && kind != unix.DT_DIR && kind != unix.DT_UNKNOWN {
+			s.out.U8(wire.FSEntryLight)
+			s.out.U8(kind)
+			s.out.U64(ino)
+			s.putBytes(name[:len(name)-1])
+			if s.out.Full {
+				s.out.Truncate(mark)
+				return true
+			}
+			h.Count++
+		} else if !s.entry(t, fd, dev, name) {
 			if s.out.Full {
 				s.out.Truncate(mark)
 				return true
@@ -229,6 +238,7 @@ func (s *server) entry(t *tree, fd int, dev uint64, name []byte) bool {
 		}
 		closeFD(sub)
 	}
+	s.out.U8(wire.FSEntryFull)
 	s.putAttr()
 	s.putBytes(name[:len(name)-1])
 	if e := s.putTarget(fd, name); e != 0 {

@@ -24,6 +24,7 @@ type server struct {
 	dents     [32 << 10]byte
 	value     []byte // scratch: xattr values
 	walked    uint32 // sections of the current FSWalk
+	light     bool   // the current request has FSLight
 }
 
 func newServer(conn *wire.FSConn, trees []*tree) *server {
@@ -86,6 +87,7 @@ func (s *server) dispatch(b []byte, fd int) unix.Errno {
 		return unix.EINVAL
 	}
 	t := s.trees[mount]
+	s.light = flags&wire.FSLight != 0
 	switch op {
 	case wire.FSStat:
 		return s.stat(t, path, flags&wire.FSStatOpen != 0)

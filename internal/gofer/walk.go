@@ -75,9 +75,17 @@ func (s *server) descend(t *tree, dir int, name []byte, parent, index uint32, de
 	for i := range h.Count {
 		d := wire.Decoder{B: s.out.B[at:]}
 		before := len(d.B)
-		d.Attr(&s.attr)
-		sub := d.Str()
-		d.Str()
+		var sub []byte
+		if d.U8() == wire.FSEntryLight {
+			d.U8()
+			d.U64()
+			d.Str()
+			s.attr.Mode = 0
+		} else {
+			d.Attr(&s.attr)
+			sub = d.Str()
+			d.Str()
+		}
 		at += before - len(d.B)
 		if s.attr.Mode&unix.S_IFMT != unix.S_IFDIR {
 			continue

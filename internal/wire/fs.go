@@ -77,8 +77,18 @@ const (
 	FSOpEnd
 )
 
-// FSStatOpen is a flag of FSStat's request.
-const FSStatOpen = 1
+// Flags of requests.
+const (
+	FSStatOpen = 1 // FSStat
+	// FSLight is FSList's and FSWalk's: attributes of directories alone.
+	FSLight = 2
+)
+
+// Kinds of entries, the first byte of each.
+const (
+	FSEntryLight = 0 // type u8 (DT_*), inode number u64, name
+	FSEntryFull  = 1 // attr, name, target
+)
 
 // FSWalkNamed marks sections of directories that the request named.
 const FSWalkNamed = ^uint32(0)
@@ -124,8 +134,8 @@ type FSStatfsReply struct {
 	Namelen                             int64
 }
 
-// FSListHeader stands before the entries of a reply to FSList. An entry is its
-// attributes, its name, and, for a symbolic link, its target.
+// FSListHeader stands before the entries of a reply to FSList. An entry is a
+// kind and what belongs to it; the target is that of a symbolic link.
 type FSListHeader struct {
 	Next  uint64 // the cookie to go on from
 	Done  bool   // no entries are left

@@ -15,7 +15,12 @@ type ahead struct {
 	entries []*entry
 	next    uint64 // the cookie to go on from
 	done    bool
+	light   bool // files came without attributes
 }
+
+// enough tells whether what was read ahead will do: not if it lacks the
+// attributes that are being asked for.
+func (a *ahead) enough(fs *FS) bool { return a != nil && !(a.light && fs.statted.Load() > 0) }
 
 // aheadNames is how many directories one request names.
 const aheadNames = 64
@@ -29,7 +34,7 @@ func (i *inode) readAhead() {
 		return
 	}
 	i.mu.Lock()
-	have := i.ahead != nil
+	have := i.ahead.enough(i.fs)
 	i.mu.Unlock()
 	if have {
 		return
@@ -92,7 +97,7 @@ func (i *inode) walkFrom(name string) (out []*entry) {
 		if len(out) == aheadNames {
 			break
 		}
-		if !e.removed && e.attr.Mode&unix.S_IFMT == unix.S_IFDIR && !e.known() {
+		if !e.removed && e.typ == unix.DT_DIR && !e.known(i.fs) {
 			out = append(out, e)
 		}
 	}
@@ -104,13 +109,13 @@ func (i *inode) walkFrom(name string) (out []*entry) {
 
 // known tells whether something is known already of a directory. Its parent's
 // mu is held.
-func (e *entry) known() bool {
+func (e *entry) known(fs *FS) bool {
 	if e.ino == nil {
-		return e.ahead != nil
+		return e.ahead.enough(fs)
 	}
 	e.ino.mu.Lock()
 	defer e.ino.mu.Unlock()
-	return e.ino.ahead != nil || e.ino.dir != nil
+	return e.ino.ahead.enough(fs) || e.ino.dir != nil
 }
 
 // section is a directory of a reply to FSWalk.
@@ -122,13 +127,18 @@ type section struct {
 // walk asks for the directories wanted, in up.
 func (fs *FS) walk(up *inode, wanted []*entry) []section {
 	var out []section
-	e := fs.call(request{op: wire.FSWalk, ino: up}, func(e *wire.Encoder) {
+	r := request{op: wire.FSWalk, ino: up}
+	light := fs.light()
+	if light {
+		r.flag = wire.FSLight
+	}
+	e := fs.call(r, func(e *wire.Encoder) {
 		e.U32(uint32(len(wanted)))
 		for _, w := range wanted {
 			e.Str(w.name)
 		}
 	}, func(d *wire.Decoder, _ int) abi.Errno {
-		out = decodeWalk(d, uint32(len(wanted)))
+		out = decodeWalk(d, uint32(len(wanted)), light)
 		return 0
 	})
 	if e != 0 {
@@ -138,12 +148,12 @@ func (fs *FS) walk(up *inode, wanted []*entry) []section {
 }
 
 // decodeWalk reads the sections; a reply that makes no sense gives none.
-func decodeWalk(d *wire.Decoder, names uint32) (out []section) {
+func decodeWalk(d *wire.Decoder, names uint32, light bool) (out []section) {
 	n := d.U32()
 	for k := range n {
 		s := section{parent: d.U32(), index: d.U32()}
 		h := d.ListHeader()
-		s.next, s.done = h.Next, h.Done
+		s.next, s.done, s.light = h.Next, h.Done, light
 		s.entries = decodeEntries(d, h.Count, nil)
 		switch {
 		case d.Bad,

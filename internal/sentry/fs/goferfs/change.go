@@ -30,7 +30,7 @@ func (i *inode) made(c vfs.Caller, op wire.FSOp, name, target string, mode uint3
 		e.U32(uid)
 		e.U32(gid)
 	}, func(d *wire.Decoder, fd int) abi.Errno {
-		d.Attr(&n.attr)
+		n.take(d)
 		host = fd
 		return 0
 	})
@@ -112,7 +112,7 @@ func (i *inode) Link(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
 	i.ahead = nil
 	n := &entry{name: strings.Clone(name), target: t.target, ino: t}
 	done := func(d *wire.Decoder, _ int) abi.Errno {
-		d.Attr(&n.attr)
+		n.take(d)
 		t.moved(place{}, place{i, n.name})
 		return 0
 	}
@@ -127,7 +127,7 @@ func (i *inode) Link(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
 	i.cache().add(n)
 	i.stale = true
 	t.mu.Lock()
-	t.setAttr(&n.attr)
+	t.setAttr(n.attr)
 	t.mu.Unlock()
 	i.fs.mu.Lock()
 	i.fs.links[fileID{n.attr.Dev, n.attr.Ino}] = t
@@ -242,6 +242,6 @@ func (i *inode) renamed(name string, n *inode, put bool) {
 		n.mu.Lock()
 		attr := n.attr
 		n.mu.Unlock()
-		d.add(&entry{name: name, target: n.target, attr: attr, ino: n})
+		d.add(&entry{name: name, target: n.target, attr: &attr, num: attr.Ino, typ: uint8(attr.Mode >> 12), ino: n})
 	}
 }

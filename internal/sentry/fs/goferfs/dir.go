@@ -22,12 +22,14 @@ type dirCache struct {
 	asked    int      // names asked for one by one
 }
 
-// entry is a name with the attributes that came with it. Once there is an
-// inode, that has them.
+// entry is a name with the attributes that came with it, if any did. Once there
+// is an inode, that has them.
 type entry struct {
 	name    string
 	target  string
-	attr    wire.FSAttr
+	attr    *wire.FSAttr // nil: the name, number and type alone are known
+	num     uint64
+	typ     uint8 // DT_*
 	ino     *inode
 	cookie  int64
 	removed bool
@@ -95,7 +97,7 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	}
 	e := d.entries[name]
 	if e == nil && !d.complete && (i.ahead != nil || i.attr.Size <= smallDir || d.asked >= askLimit) {
-		if err := i.load(d); err != 0 {
+		if err := i.load(d, false); err != 0 {
 			return nil, err
 		}
 		e = d.entries[name]
@@ -111,7 +113,56 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	if e == nil {
 		return nil, unix.ENOENT
 	}
+	if e.ino == nil && e.attr == nil {
+		if err := i.fill(d, e); err != 0 {
+			return nil, err
+		}
+	}
 	return i.instance(e), 0
+}
+
+// fill learns the attributes of e, and perhaps those of the whole directory.
+func (i *inode) fill(d *dirCache, e *entry) abi.Errno {
+	i.fs.statted.Store(statsAhead)
+	if i.attr.Size <= smallDir || d.asked >= askLimit {
+		order, err := i.list(ahead{}, false)
+		if err != 0 {
+			return err
+		}
+		for _, n := range order {
+			if old := d.entries[n.name]; old != nil && old.attr == nil && old.num == n.num {
+				old.attr, old.target = n.attr, n.target
+			}
+		}
+		if e.attr != nil {
+			return 0
+		}
+	}
+	d.asked++
+	n, err := i.ask(e.name)
+	if err == unix.ENOENT {
+		d.remove(e.name)
+	}
+	if err != 0 {
+		return err
+	}
+	e.attr, e.target, e.num, e.typ, e.opened = n.attr, n.target, n.num, n.typ, n.opened
+	return 0
+}
+
+// statsAhead is how many messages have all attributes after a file was looked
+// up in a directory that had been read: whoever walks a tree and looks at the
+// files too will do so in the next directory.
+const statsAhead = 16
+
+// light tells whether a directory that is read is to come without the
+// attributes of its files.
+func (fs *FS) light() bool {
+	if fs.statted.Load() <= 0 {
+		return true
+	}
+	fs.statted.Add(-1)
+	return false
 }
 
 // lookupShared asks for name, and keeps the inode if it is still the same.
@@ -121,7 +172,7 @@ func (i *inode) lookupShared(d *dirCache, name string) (vfs.Inode, abi.Errno) {
 		d.remove(name)
 		return nil, err
 	}
-	if old := d.entries[name]; old != nil && old.ino != nil && old.ino.same(&n.attr) {
+	if old := d.entries[name]; old != nil && old.ino != nil && old.ino.same(n.attr) {
 		return old.ino, 0
 	}
 	d.remove(name)
@@ -153,7 +204,7 @@ func (i *inode) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
 	if ch.mode.Load()&unix.S_IFMT == unix.S_IFLNK {
 		return n.attr.Ino == ch.ino.Load() && n.target == ch.target
 	}
-	return ch.same(&n.attr)
+	return ch.same(n.attr)
 }
 
 // keepOpened gives i a descriptor that came with its name.
@@ -181,7 +232,7 @@ func (i *inode) ask(name string) (*entry, abi.Errno) {
 		r.flag = wire.FSStatOpen
 	}
 	e := i.fs.call(r, nil, func(d *wire.Decoder, fd int) abi.Errno {
-		d.Attr(&n.attr)
+		n.take(d)
 		n.target = string(d.Str())
 		if fd >= 0 {
 			n.opened = &opened{newHostFD(fd, false), decodeNames(d)}
@@ -198,10 +249,20 @@ func (i *inode) ask(name string) (*entry, abi.Errno) {
 	return n, 0
 }
 
+// take reads attributes into e.
+func (e *entry) take(d *wire.Decoder) {
+	e.attr = new(wire.FSAttr)
+	d.Attr(e.attr)
+	e.num, e.typ = e.attr.Ino, uint8(e.attr.Mode>>12)
+}
+
 // instance gives e's inode. mu of the directory is held.
 func (i *inode) instance(e *entry) *inode {
 	if e.ino == nil {
-		e.ino = i.fs.fileOf(place{i, e.name}, &e.attr, e.target)
+		e.ino = i.fs.fileOf(place{i, e.name}, e.attr, e.target)
+		if i.fs.statted.Load() > 0 && !e.ino.isDir() {
+			i.fs.statted.Store(statsAhead)
+		}
 		if e.ahead != nil {
 			e.ino.mu.Lock()
 			e.ino.ahead, e.ahead = e.ahead, nil
@@ -216,13 +277,13 @@ func (i *inode) instance(e *entry) *inode {
 }
 
 // load reads the whole directory. mu is held.
-func (i *inode) load(d *dirCache) abi.Errno {
+func (i *inode) load(d *dirCache, light bool) abi.Errno {
 	known := d.entries
 	var from ahead
 	if i.ahead != nil {
 		from, i.ahead = *i.ahead, nil
 	}
-	order, e := i.list(from)
+	order, e := i.list(from, light)
 	if e != 0 {
 		return e
 	}
@@ -243,15 +304,20 @@ func (i *inode) load(d *dirCache) abi.Errno {
 }
 
 // list asks for all entries of a directory, in as many messages as it takes,
-// from where a reading ahead has left off.
-func (i *inode) list(from ahead) ([]*entry, abi.Errno) {
+// from where a reading ahead has left off; light: without the attributes of
+// files.
+func (i *inode) list(from ahead, light bool) ([]*entry, abi.Errno) {
 	all := from.entries
 	if from.done {
 		return all, 0
 	}
+	r := request{op: wire.FSList, ino: i}
+	if light {
+		r.flag = wire.FSLight
+	}
 	for cookie := from.next; ; {
 		var h wire.FSListHeader
-		e := i.fs.call(request{op: wire.FSList, ino: i}, func(e *wire.Encoder) { e.U64(cookie) }, func(d *wire.Decoder, _ int) abi.Errno {
+		e := i.fs.call(r, func(e *wire.Encoder) { e.U64(cookie) }, func(d *wire.Decoder, _ int) abi.Errno {
 			h = d.ListHeader()
 			all = decodeEntries(d, h.Count, all)
 			return 0
@@ -269,7 +335,8 @@ func (i *inode) list(from ahead) ([]*entry, abi.Errno) {
 	}
 }
 
-// decodeEntries appends a message's entries to all. They share two allocations.
+// decodeEntries appends a message's entries to all. They share two allocations,
+// but for attributes.
 func decodeEntries(d *wire.Decoder, count uint32, all []*entry) []*entry {
 	if count > wire.MaxFSMessage/8 {
 		d.Bad = true
@@ -283,10 +350,18 @@ func decodeEntries(d *wire.Decoder, count uint32, all []*entry) []*entry {
 	}
 	ends = make([][2]int, 0, count)
 	for k := range slab {
-		d.Attr(&slab[k].attr)
+		e := &slab[k]
+		light := d.U8() == wire.FSEntryLight
+		if light {
+			e.typ, e.num = d.U8(), d.U64()
+		} else {
+			e.take(d)
+		}
 		names = append(names, d.Str()...)
 		mid := len(names)
-		names = append(names, d.Str()...)
+		if !light {
+			names = append(names, d.Str()...)
+		}
 		ends = append(ends, [2]int{mid, len(names)})
 	}
 	if d.Bad {
@@ -333,7 +408,7 @@ func (i *inode) Forget() {
 		return
 	}
 	if e := up.dir.entries[name]; e != nil && e.ino == i && !stale {
-		e.attr, e.ino = attr, nil
+		e.attr, e.ino = &attr, nil
 	}
 }
 
@@ -406,7 +481,7 @@ func (f *dirFile) ReadDir(c vfs.Caller, fd *vfs.FileDescription, off int64, emit
 		if e.removed {
 			continue
 		}
-		if !emit(vfs.Dirent{Name: e.name, Ino: e.attr.Ino, Type: uint8(e.attr.Mode >> 12), Next: e.cookie}) {
+		if !emit(vfs.Dirent{Name: e.name, Ino: e.num, Type: e.typ, Next: e.cookie}) {
 			return 0
 		}
 	}
@@ -419,14 +494,14 @@ func (f *dirFile) entries(off int64) ([]*entry, abi.Errno) {
 	if !i.fs.shared {
 		d := i.cache()
 		if !d.complete {
-			if e := i.load(d); e != 0 {
+			if e := i.load(d, i.fs.light()); e != 0 {
 				return nil, e
 			}
 		}
 		return d.order, 0
 	}
 	if off == 0 || f.order == nil {
-		order, e := i.list(ahead{})
+		order, e := i.list(ahead{}, true)
 		if e != 0 {
 			return nil, e
 		}

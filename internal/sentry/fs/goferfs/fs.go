@@ -2,6 +2,7 @@ package goferfs
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,8 @@ type FS struct {
 	readonly bool
 	vfsFS    *vfs.Filesystem
 	root     *inode
-	dev      uint64 // host device of the root
+	statted  atomic.Int32 // see light
+	dev      uint64       // host device of the root
 
 	mu    sync.Mutex
 	links map[fileID]*inode // files with several names
