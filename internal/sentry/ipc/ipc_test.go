@@ -146,7 +146,7 @@ func TestSemaphores(t *testing.T) {
 		{"no such", op(SemOp{3, 1, 0}), unix.EFBIG},
 		{"too large", op(SemOp{0, 32767, 0}), unix.ERANGE},
 		{"set", s.SetValue(c, id, 2, 32768), unix.ERANGE},
-		{"count", CheckOps(501), unix.E2BIG},
+		{"count", s.CheckOps(501), unix.E2BIG},
 	} {
 		if step.got != step.want {
 			t.Errorf("%s: %v, want %v", step.name, step.got, step.want)
@@ -294,5 +294,51 @@ func TestFullQueue(t *testing.T) {
 	m.Remove(c, id)
 	if m.messages != 0 || m.bytes != 0 {
 		t.Errorf("%d messages and %d bytes are left over", m.messages, m.bytes)
+	}
+}
+
+func TestSysctls(t *testing.T) {
+	n := New()
+	c := newCaller(1, 0)
+	for _, x := range []struct {
+		name, text string
+		want       abi.Errno
+	}{
+		{"shmmax", "8192", 0}, {"shmmni", "1", 0}, {"msgmax", "5", 0}, {"sem", "2 4 1", 0}, {"sem", "1 2 3 4 5", unix.EINVAL},
+		{"shmmni", "99999999", unix.EINVAL}, {"msgmax", "x", unix.EINVAL}, {"shm_rmid_forced", "1", 0},
+	} {
+		if e := n.sysctl(x.name).set([]byte(x.text)); e != x.want {
+			t.Errorf("%s = %s: %v, want %v", x.name, x.text, e, x.want)
+		}
+	}
+	if got := n.sysctl("sem").get(); got != "2\t4\t1\t32000" {
+		t.Errorf("sem is %q", got)
+	}
+	if _, e := n.Shm.Get(c, 1, 8193, IPC_CREAT); e != unix.EINVAL {
+		t.Errorf("a segment over shmmax: %v", e)
+	}
+	id, e := n.Shm.Get(c, 1, 8192, IPC_CREAT|0600)
+	if e != 0 {
+		t.Fatal(e)
+	}
+	if _, e := n.Shm.Get(c, 2, 1, IPC_CREAT); e != unix.ENOSPC {
+		t.Errorf("a segment over shmmni: %v", e)
+	}
+	if _, e := n.Sem.Get(c, 1, 3, IPC_CREAT); e != unix.EINVAL {
+		t.Errorf("a set over semmsl: %v", e)
+	}
+	if e := n.Sem.CheckOps(2); e != unix.E2BIG {
+		t.Errorf("operations over semopm: %v", e)
+	}
+	at, e := n.Shm.Attach(c, id, 0)
+	if e != 0 {
+		t.Fatal(e)
+	}
+	at.File.DecRef()
+	at.Segment.Mapped()
+	at.Segment.Attached(1, true)
+	at.Segment.Unmapped()
+	if n.Shm.t.count != 0 {
+		t.Error("shm_rmid_forced leaves a segment")
 	}
 }

@@ -25,7 +25,7 @@ const (
 
 // Limits, as Linux starts with.
 const (
-	MsgMax = 8192  // bytes of a message
+	msgMax = 8192  // bytes of a message
 	msgMNB = 16384 // bytes of a queue
 	msgMNI = 32000
 
@@ -75,6 +75,15 @@ type Msg struct {
 	t  table[*Queue]
 
 	messages, bytes int // in all queues, and with senders that wait
+
+	max, mnb int // kernel.msgmax, msgmnb; msgmni is t.max
+}
+
+// Max is kernel.msgmax: how long a message may be.
+func (s *Msg) Max() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.max
 }
 
 // charge counts a message; ENOMEM if there are too many.
@@ -96,9 +105,8 @@ func (s *Msg) uncharge(m *Message) {
 func (s *Msg) Get(c vfs.Caller, key int32, flags uint32) (int32, abi.Errno) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.t.max = msgMNI
 	return s.t.get(c, key, flags, func(*Queue) abi.Errno { return 0 }, func() (*Queue, abi.Errno) {
-		return &Queue{qbytes: msgMNB, ctime: now()}, 0
+		return &Queue{qbytes: uint64(s.mnb), ctime: now()}, 0
 	})
 }
 
@@ -342,7 +350,7 @@ func (s *Msg) Set(c vfs.Caller, id int32, b []byte) abi.Errno {
 		return e
 	}
 	qbytes := binary.LittleEndian.Uint64(b[88:])
-	if qbytes > msgMNB && !c.Creds().Capable(auth.CAP_SYS_RESOURCE) {
+	if qbytes > uint64(s.mnb) && !c.Creds().Capable(auth.CAP_SYS_RESOURCE) {
 		return unix.EPERM
 	}
 	q.set(b)
@@ -355,7 +363,7 @@ func (s *Msg) Set(c vfs.Caller, id int32, b []byte) abi.Errno {
 func (s *Msg) Info(used bool) (b [32]byte, highest uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := [7]int{msgMNI * msgMNB / 1024, msgMNB, MsgMax, msgMNB, msgMNI, 16, msgMNB}
+	v := [7]int{s.t.max * s.mnb / 1024, s.mnb, s.max, s.mnb, s.t.max, 16, s.mnb}
 	if used {
 		v[0], v[1], v[6] = s.t.count, 0, 0
 		s.t.each(func(q *Queue) {

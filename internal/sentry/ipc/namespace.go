@@ -19,6 +19,9 @@ type Namespace struct {
 func New() *Namespace {
 	n := &Namespace{}
 	n.Shm.NewFile = tmpfs.NewSysV
+	n.Shm.max, n.Shm.all, n.Shm.t.max = shmMax, shmMax, shmMNI
+	n.Sem.msl, n.Sem.mns, n.Sem.opm, n.Sem.t.max = semMSL, semMNS, semOPM, semMNI
+	n.Msg.max, n.Msg.mnb, n.Msg.t.max = msgMax, msgMNB, msgMNI
 	return n
 }
 
@@ -29,16 +32,7 @@ func init() {
 	inspect.ProvideText("sysvipc/shm", Default.Shm.list)
 	inspect.ProvideText("sysvipc/sem", Default.Sem.list)
 	inspect.ProvideText("sysvipc/msg", Default.Msg.list)
-	for _, s := range []struct {
-		name  string
-		value string
-	}{
-		{"shmmax", fmt.Sprint(uint64(shmMax))}, {"shmall", fmt.Sprint(uint64(shmMax))}, {"shmmni", fmt.Sprint(shmMNI)},
-		{"shm_rmid_forced", "0"}, {"msgmax", fmt.Sprint(MsgMax)}, {"msgmnb", fmt.Sprint(msgMNB)}, {"msgmni", fmt.Sprint(msgMNI)},
-		{"sem", fmt.Sprintf("%d\t%d\t%d\t%d", semMSL, semMNS, semOPM, semMNI)}, {"auto_msgmni", "0"},
-	} {
-		inspect.ProvideText("sys/kernel/"+s.name, func(b *bytes.Buffer) { b.WriteString(s.value + "\n") })
-	}
+	Default.publish()
 }
 
 // list is /proc/sysvipc/shm.

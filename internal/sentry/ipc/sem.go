@@ -27,14 +27,17 @@ const (
 	SEM_STAT_ANY = 20
 )
 
-// Limits, as Linux starts with (kernel.sem), but for the number of semaphores
-// of the whole namespace: they take the Sentry's own memory.
+// Limits, as Linux starts with (kernel.sem).
 const (
 	semMSL = 32000
-	semMNS = 1024000
+	semMNS = 1024000000
 	semOPM = 500
 	semMNI = 32000
 	semVMX = 32767
+
+	// maxSems is how many there can be, whatever semmns says: they take the
+	// Sentry's own memory.
+	maxSems = 1024000
 )
 
 // SemOp is struct sembuf.
@@ -73,16 +76,17 @@ type Sem struct {
 	mu    sync.Mutex
 	t     table[*Set]
 	total int
+
+	msl, mns, opm int // kernel.sem; its fourth is t.max
 }
 
 // Get is semget(2).
 func (s *Sem) Get(c vfs.Caller, key int32, n int32, flags uint32) (int32, abi.Errno) {
-	if n < 0 || n > semMSL {
-		return 0, unix.EINVAL
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.t.max = semMNI
+	if n < 0 || int(n) > s.msl {
+		return 0, unix.EINVAL
+	}
 	return s.t.get(c, key, flags, func(o *Set) abi.Errno {
 		if int(n) > len(o.sems) {
 			return unix.EINVAL
@@ -92,7 +96,7 @@ func (s *Sem) Get(c vfs.Caller, key int32, n int32, flags uint32) (int32, abi.Er
 		if n == 0 {
 			return nil, unix.EINVAL
 		}
-		if s.total+int(n) > semMNS {
+		if s.total+int(n) > min(s.mns, maxSems) {
 			return nil, unix.ENOSPC
 		}
 		s.total += int(n)
@@ -191,11 +195,13 @@ func alters(ops []SemOp) bool {
 }
 
 // CheckOps tells whether there may be n operations in a call.
-func CheckOps(n uint32) abi.Errno {
+func (s *Sem) CheckOps(n uint32) abi.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if n < 1 {
 		return unix.EINVAL
 	}
-	if n > semOPM {
+	if int64(n) > int64(s.opm) {
 		return unix.E2BIG
 	}
 	return 0
@@ -347,7 +353,7 @@ func (s *Sem) Set(c vfs.Caller, id int32, b []byte) abi.Errno {
 func (s *Sem) Info(used bool) (b [40]byte, highest uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := [10]int{semMNS, semMNI, semMNS, semMNS, semMSL, semOPM, semOPM, 20, semVMX, semVMX}
+	v := [10]int{s.mns, s.t.max, s.mns, s.mns, s.msl, s.opm, s.opm, 20, semVMX, semVMX}
 	if used {
 		v[7], v[9] = s.t.count, s.total
 	}

@@ -56,6 +56,10 @@ type Shm struct {
 	mu    sync.Mutex
 	t     table[*Segment]
 	pages uint64
+
+	// kernel.shmmax, shmall and shm_rmid_forced; shmmni is t.max.
+	max, all uint64
+	forced   bool // a segment goes with its last attachment
 }
 
 // Get is shmget(2).
@@ -65,7 +69,6 @@ func (s *Shm) Get(c vfs.Caller, key int32, size uint64, flags uint32) (int32, ab
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.t.max = shmMNI
 	return s.t.get(c, key, flags, func(o *Segment) abi.Errno {
 		if size > o.size {
 			return unix.EINVAL
@@ -75,11 +78,11 @@ func (s *Shm) Get(c vfs.Caller, key int32, size uint64, flags uint32) (int32, ab
 }
 
 func (s *Shm) make(c vfs.Caller, key int32, size uint64, flags uint32) (*Segment, abi.Errno) {
-	if size < 1 || size > shmMax {
+	if size < 1 || size > s.max {
 		return nil, unix.EINVAL
 	}
 	pages := (size + pageSize - 1) / pageSize
-	if pages<<12 < size || s.pages+pages < s.pages || s.pages+pages > shmMax {
+	if pages<<12 < size || s.pages+pages < s.pages || s.pages+pages > s.all {
 		return nil, unix.ENOSPC
 	}
 	if pages > 1<<40/pageSize {
@@ -163,7 +166,7 @@ func (o *Segment) Detached(pid int32) {
 // unlockAndDrop releases mu, and the segment too if it was removed and nobody
 // has it attached any more.
 func (s *Shm) unlockAndDrop(o *Segment) {
-	drop := o.attached == 0 && o.mode&shmDest != 0 && !o.removed
+	drop := o.attached == 0 && (o.mode&shmDest != 0 || s.forced && o.atime != 0) && !o.removed
 	if drop {
 		s.t.remove(o)
 		s.pages -= (o.size + pageSize - 1) / pageSize
@@ -269,11 +272,11 @@ func (s *Shm) Info() (b [72]byte, highest uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	le := binary.LittleEndian
-	le.PutUint64(b[0:], shmMax)
+	le.PutUint64(b[0:], s.max)
 	le.PutUint64(b[8:], 1)
-	le.PutUint64(b[16:], shmMNI)
-	le.PutUint64(b[24:], shmMNI)
-	le.PutUint64(b[32:], shmMax)
+	le.PutUint64(b[16:], uint64(s.t.max))
+	le.PutUint64(b[24:], uint64(s.t.max))
+	le.PutUint64(b[32:], s.all)
 	return b, s.t.highest()
 }
 

@@ -294,6 +294,7 @@ func (s shownTask) Memory() inspect.Memory {
 		Total: z.Total, Data: z.Data, Stack: z.Stack, Exec: z.Exec, Locked: z.Locked, PTE: z.Total / 512,
 		StartStack: i.StartSP, ArgStart: i.ArgsLo, ArgEnd: i.ArgsHi, EnvStart: i.EnvLo, EnvEnd: i.EnvHi,
 	}
+	out.PeakRSS = uint64(s.group().Usage().MaxRSS) << 10
 	out.RSS, out.RSSShmem = residence(m, z.Total)
 	out.RSSFile = min(z.Exec, out.RSS)
 	out.RSSAnon = out.RSS - out.RSSFile

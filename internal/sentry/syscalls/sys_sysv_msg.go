@@ -33,7 +33,7 @@ func sysMsgsnd(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	if size > ipc.MsgMax || id < 0 || int64(typ) < 1 {
+	if size > uint64(ipc.Default.Msg.Max()) || id < 0 || int64(typ) < 1 {
 		return 0, unix.EINVAL
 	}
 	text, e := t.WriteBuf(addr+8, int(size))

@@ -48,7 +48,7 @@ func semop(t *kernel.Task, id int32, addr uint64, n uint32, deadline int64) abi.
 	if id < 0 {
 		return unix.EINVAL
 	}
-	if e := ipc.CheckOps(n); e != 0 {
+	if e := ipc.Default.Sem.CheckOps(n); e != 0 {
 		return e
 	}
 	raw, e := t.WriteBuf(addr, int(n)*6)

@@ -1,6 +1,8 @@
 package devpts
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -10,6 +12,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/kernfs"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/tty"
+	"bulkhead.dev/bulkhead/internal/sentry/inspect"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 )
 
@@ -186,6 +189,7 @@ func openBySlaveNumber(c vfs.Caller, fd *vfs.FileDescription, ino vfs.Inode) (vf
 }
 
 func init() {
+	inspect.ProvideText("sys/kernel/pty/nr", func(b *bytes.Buffer) { fmt.Fprintf(b, "%d\n", pairs.Load()) })
 	vfs.RegisterDevice(unix.S_IFCHR, ptmxMajor, ptmxMinor, 1, openPtmx)
 	vfs.RegisterDevice(unix.S_IFCHR, tty.SlaveMajor, 0, maxIndex, openBySlaveNumber)
 	vfs.RegisterFilesystem(&vfs.FSType{Name: "devpts", NoDev: true, New: func(_ vfs.Caller, _ string, _ uint64, data string) (*vfs.Filesystem, abi.Errno) {
