@@ -50,7 +50,7 @@ func (t *Task) cpuClockOf(id int32) (c cpuClock, ok bool, e abi.Errno) {
 	case id >= 0:
 		return c, false, 0
 	case id&3 == 3:
-		return c, true, unix.EINVAL // dynamic clocks of devices
+		return c, true, unix.EINVAL // none, or a device's own clock
 	}
 	return t.foreignClock(^(id >> 3), id&clockPerThread != 0, id&3)
 }
@@ -84,10 +84,14 @@ func isHostClock(id int32) bool {
 	case unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_RAW,
 		unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI:
 		return true
-	case unix.CLOCK_REALTIME_ALARM, unix.CLOCK_BOOTTIME_ALARM:
-		return true
 	}
 	return false
+}
+
+// isAlarmClock tells whether a clock would wake a suspended machine. There is
+// none inside: they are refused as on a machine without an RTC.
+func isAlarmClock(id int32) bool {
+	return id == unix.CLOCK_REALTIME_ALARM || id == unix.CLOCK_BOOTTIME_ALARM
 }
 
 // hostClock reads a host's clock, in nanoseconds.
@@ -95,10 +99,8 @@ func hostClock(id int32) int64 {
 	switch id {
 	case unix.CLOCK_MONOTONIC:
 		return ktime.Mono()
-	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_ALARM:
+	case unix.CLOCK_REALTIME:
 		return ktime.Real()
-	case unix.CLOCK_BOOTTIME_ALARM:
-		id = unix.CLOCK_BOOTTIME
 	}
 	var ts unix.Timespec
 	unix.ClockGettime(id, &ts)
@@ -177,10 +179,10 @@ func (t *Task) SleepClock(id int32) (cpu bool, e abi.Errno) {
 		return true, unix.EINVAL // it would never wake
 	case ok:
 		return true, 0
-	case !isHostClock(id):
-		return false, unix.EINVAL
 	case id == unix.CLOCK_MONOTONIC_RAW, id == unix.CLOCK_REALTIME_COARSE, id == unix.CLOCK_MONOTONIC_COARSE, isAlarmClock(id):
 		return false, unix.EOPNOTSUPP
+	case !isHostClock(id):
+		return false, unix.EINVAL
 	}
 	return false, 0
 }

@@ -1,10 +1,6 @@
 package kernel
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // CPU-time timers: ITIMER_VIRTUAL and ITIMER_PROF, timer_create(2) on CPU-time
 // clocks, RLIMIT_CPU. The host runs the guest's threads, so that the Sentry
@@ -193,9 +189,4 @@ func (tg *ThreadGroup) fireLimit(now int64, note func(int64)) {
 	if l.Cur < 1<<33 {
 		note(int64(l.Cur)*nsPerSec - now)
 	}
-}
-
-// isAlarmClock tells whether a clock would wake a suspended machine.
-func isAlarmClock(id int32) bool {
-	return id == unix.CLOCK_REALTIME_ALARM || id == unix.CLOCK_BOOTTIME_ALARM
 }

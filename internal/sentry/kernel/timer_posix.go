@@ -4,7 +4,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
-	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 )
 
@@ -62,10 +61,7 @@ func (t *Task) CreateTimer(clock int32, ev *SigEvent) (int32, abi.Errno) {
 	switch {
 	case isCPU:
 	case isAlarmClock(clock):
-		if !t.Creds().Capable(auth.CAP_WAKE_ALARM) {
-			return 0, unix.EPERM
-		}
-		return 0, unix.EOPNOTSUPP // there is no RTC
+		return 0, unix.EOPNOTSUPP
 	case !isHostClock(clock):
 		return 0, unix.EINVAL
 	case clock == unix.CLOCK_MONOTONIC_RAW || clock == unix.CLOCK_REALTIME_COARSE || clock == unix.CLOCK_MONOTONIC_COARSE:

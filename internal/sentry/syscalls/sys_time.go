@@ -62,6 +62,11 @@ func sysSettimeofday(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 			return 0, unix.EINVAL
 		}
 	}
+	if a[1] != 0 {
+		if _, e := get64(t, a[1]); e != 0 {
+			return 0, e
+		}
+	}
 	return 0, unix.EPERM
 }
 
@@ -85,12 +90,19 @@ func sysClockGetres(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 
 // sysClockSettime is clock_settime(2).
 func sysClockSettime(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	if a.Int(0) != unix.CLOCK_REALTIME {
+	id := a.Int(0)
+	if id > 0 && id != unix.CLOCK_PROCESS_CPUTIME_ID && id != unix.CLOCK_THREAD_CPUTIME_ID {
 		return 0, unix.EINVAL
 	}
 	var b [abi.TimespecSize]byte
 	if e := t.CopyIn(a[1], b[:]); e != 0 {
 		return 0, e
+	}
+	if id != unix.CLOCK_REALTIME {
+		if _, e := t.ClockRes(id); e != 0 {
+			return 0, e
+		}
+		return 0, unix.EPERM
 	}
 	if _, ok := abi.Timespec(b[:]); !ok {
 		return 0, unix.EINVAL
@@ -141,10 +153,13 @@ const timerAbstime = 1
 func sysClockNanosleep(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	clock, flags := a.Int(0), a.Uint32(1)
 	cpu, e := t.SleepClock(clock)
-	if e != 0 {
+	if e != 0 && clock >= 0 {
 		return 0, e
 	}
-	ns, e := copyTimespec(t, a[2])
+	ns, e2 := copyTimespec(t, a[2])
+	if e2 != 0 {
+		return 0, e2
+	}
 	if e != 0 {
 		return 0, e
 	}

@@ -57,11 +57,19 @@ func sysWait4(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	return uint64(r.PID), 0
 }
 
-// sysWaitid is waitid(2).
+// sysWaitid is waitid(2): siginfo_t is written even when the call fails.
 func sysWaitid(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	r, e := waitid(t, a)
+	if e2 := putWaitid(t, a, &r); e2 != 0 {
+		return 0, e2
+	}
+	return 0, e
+}
+
+func waitid(t *kernel.Task, a *Args) (r kernel.WaitResult, e abi.Errno) {
 	id, flags := a.Int(1), a.Uint32(3)
 	if flags&^waitidKnown != 0 || flags&(kernel.WEXITED|kernel.WSTOPPED|kernel.WCONTINUED) == 0 {
-		return 0, unix.EINVAL
+		return r, unix.EINVAL
 	}
 	o := kernel.WaitOptions{Flags: flags}
 	nonblock := false
@@ -69,38 +77,35 @@ func sysWaitid(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	case unix.P_ALL:
 	case unix.P_PID:
 		if o.PID = id; id <= 0 {
-			return 0, unix.EINVAL
+			return r, unix.EINVAL
 		}
 	case unix.P_PGID:
 		if o.PGID = id; id < 0 {
-			return 0, unix.EINVAL
+			return r, unix.EINVAL
 		}
 		if id == 0 {
 			o.PGID = t.ThreadGroup().PGID()
 		}
 	case unix.P_PIDFD:
 		if id < 0 {
-			return 0, unix.EINVAL
+			return r, unix.EINVAL
 		}
 		p, fl, e := pidFD(t, id)
 		if e != 0 {
-			return 0, e
+			return r, e
 		}
 		o.Group, nonblock = p.ThreadGroup(), fl&unix.O_NONBLOCK != 0
 	default:
-		return 0, unix.EINVAL
+		return r, unix.EINVAL
 	}
 	if nonblock {
 		o.Flags |= kernel.WNOHANG
 	}
-	r, e := t.Wait(o)
+	r, e = t.Wait(o)
 	if e == 0 && r.PID == 0 && nonblock && flags&kernel.WNOHANG == 0 {
 		e = unix.EAGAIN
 	}
-	if e != 0 {
-		return 0, e
-	}
-	return 0, putWaitid(t, a, &r)
+	return r, e
 }
 
 // putWaitid copies out what waitid(2) tells: only the fields that it fills in.
