@@ -164,10 +164,10 @@ func (c *creation) fillRecord() {
 // admit records the two new processes, puts them into their cgroups and runs
 // the hooks of `create`.
 func (c *creation) admit(r *running) (err error) {
-	if c.rec.Sentry, err = processByPid(r.sentry.Pid); err != nil {
+	if c.rec.Sentry, err = processByPid(r.sentry.pid); err != nil {
 		return fmt.Errorf("the Sentry has ended at once: %w", err)
 	}
-	if c.rec.Gofer, err = processByPid(r.gofer.Pid); err != nil {
+	if c.rec.Gofer, err = processByPid(r.gofer.pid); err != nil {
 		return fmt.Errorf("the Gofer has ended at once: %w", err)
 	}
 	if err := c.save(); err != nil {

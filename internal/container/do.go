@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,50 +67,55 @@ func Do(o DoOptions) (int, error) {
 		defer cg.remove()
 		l.cgroup = true
 		l.admit = func(r *running) error {
-			return errors.Join(cg.admit(r.gofer.Pid), cg.admit(r.sentry.Pid))
+			return errors.Join(cg.admit(r.gofer.pid), cg.admit(r.sentry.pid))
 		}
 	}
 
-	term, err := o.terminal(&l.sentry.Process)
-	if err != nil {
-		return ExitFailure, err
-	}
-	defer term.restore()
-	fw := newForwarder(term)
+	onTerminal := o.terminal(&l.sentry.Process)
 	r, err := l.run()
 	if err != nil {
 		return ExitFailure, err
 	}
 	defer r.closeFiles()
+	// While the Sentry boots; a signal before now ends this process, and the
+	// kernel the others.
+	fw := newForwarder()
+	if onTerminal {
+		if fw.term, err = openTerminal(o.Stdin); err != nil {
+			r.kill()
+			return ExitFailure, err
+		}
+		defer fw.term.restore()
+	}
 	if lack := r.plan.missing(); lack != "" {
 		adoptOrphans()
 		fmt.Fprintf(o.Stderr, "bulkhead: %s\n", lack)
 	}
 	fw.run(r.control, "")
 	limit := r.limitTime(o.Timeout)
-	status, err := r.sentry.Wait()
+	status, err := r.sentry.wait()
 	fw.stop()
 	limit.stop()
+	fw.term.restore()
 	r.reapGofer()
-	term.restore()
 	if err != nil {
 		return ExitFailure, fmt.Errorf("waiting for the Sentry: %w", err)
 	}
-	return doExitCode(r, unix.WaitStatus(status.Sys().(syscall.WaitStatus)), limit.passed.Load())
+	return doExitCode(r, status, limit.passed.Load())
 }
 
-// terminal prepares the host terminal, if the command's stdin and stdout both
-// are that and this process may use it. Otherwise the three descriptors are
-// passed as they are, and the result is nil.
-func (o *DoOptions) terminal(p *wire.Process) (*hostTerminal, error) {
+// terminal says whether the command's stdin and stdout both are a terminal that
+// this process may use, and tells the process so. Otherwise the three
+// descriptors are passed as they are.
+func (o *DoOptions) terminal(p *wire.Process) bool {
 	if !isTerminal(o.Stdin) || !isTerminal(o.Stdout) || !inForeground(o.Stdin) {
-		return nil, nil
+		return false
 	}
 	p.Terminal, p.TerminalStderr = true, isTerminal(o.Stderr)
 	if rows, cols, err := windowSize(o.Stdin); err == nil {
 		p.Rows, p.Cols = rows, cols
 	}
-	return openTerminal(o.Stdin)
+	return true
 }
 
 // killAfter is how long a command may take to end after SIGTERM.
@@ -131,7 +135,7 @@ func (r *running) limitTime(d time.Duration) *deadline {
 		return out
 	}
 	control := r.control
-	out.second = time.AfterFunc(d+killAfter, func() { r.sentry.Kill() })
+	out.second = time.AfterFunc(d+killAfter, func() { r.sentry.kill() })
 	out.first = time.AfterFunc(d, func() {
 		out.passed.Store(true)
 		_ = control.Call(wire.MethodSignal, wire.SignalArgs{Signal: int(unix.SIGTERM), All: true}, nil, nil)
@@ -149,8 +153,8 @@ func (d *deadline) stop() {
 // reapGofer ends the Gofer of a sandbox whose Sentry has ended, and whatever
 // the Sentry left behind where no PID namespace ended it.
 func (r *running) reapGofer() {
-	r.gofer.Kill()
-	r.gofer.Wait()
+	r.gofer.kill()
+	_, _ = r.gofer.wait()
 	if r.plan.flags&unix.CLONE_NEWPID == 0 {
 		reapOrphans()
 	}

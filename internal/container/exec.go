@@ -181,7 +181,8 @@ func (c *Container) execForeground(o *ExecOptions, args wire.ExecArgs) (int, err
 		}
 	}
 	defer term.restore()
-	fw := newForwarder(term)
+	fw := newForwarder()
+	fw.term = term
 	defer fw.stop()
 	fds, err := execFDs([3]*os.File{o.Stdin, o.Stdout, o.Stderr}, o.PreserveFDs)
 	if err != nil {

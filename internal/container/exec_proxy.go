@@ -110,7 +110,7 @@ func ExecProxyMain(argv []string) int {
 	if err := fs.Parse(argv); err != nil {
 		return 255
 	}
-	fw := newForwarder(nil)
+	fw := newForwarder()
 	to := dialer{*socket}
 	res, term, err := proxyExec(to, *preserve)
 	report(err)

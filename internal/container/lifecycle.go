@@ -104,10 +104,15 @@ func (rt *Runtime) Kill(id string, sig unix.Signal, all bool) error {
 		// There is no process inside yet: the Sentry stands for it.
 		return c.signalCreated(sig)
 	}
-	if err := c.sandbox().Signal(wire.SignalArgs{Signal: int(sig), All: all}); err != nil {
-		return fmt.Errorf("signal %d: %w", sig, err)
+	err = c.sandbox().Signal(wire.SignalArgs{Signal: int(sig), All: all})
+	var refusal *wire.ControlError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &refusal) && c.rec.Sentry.wait(time.Second):
+		return nil // it ended by the signal before it could answer
 	}
-	return nil
+	return fmt.Errorf("signal %d: %w", sig, err)
 }
 
 // signalCreated treats a signal as the waiting init process would: one that

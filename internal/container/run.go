@@ -2,7 +2,6 @@ package container
 
 import (
 	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -13,12 +12,18 @@ import (
 // deletes it unless keep is set, and returns its exit code.
 func (rt *Runtime) Run(o CreateOptions, detach, keep bool) (int, error) {
 	o.foreground = !detach
+	var fw chan *forwarder
 	if !detach {
 		runtime.LockOSThread() // the parent-death signal follows the thread
 		defer runtime.UnlockOSThread()
+		fw = make(chan *forwarder, 1)
+		go func() { fw <- newForwarder() }() // while the container is made
 	}
 	c, err := rt.create(&o)
 	if err != nil {
+		if fw != nil {
+			(<-fw).stop()
+		}
 		return 1, err
 	}
 	if detach {
@@ -29,38 +34,37 @@ func (rt *Runtime) Run(o CreateOptions, detach, keep bool) (int, error) {
 		c.unlock()
 		return 0, err
 	}
-	return c.foreground(keep)
+	return c.foreground(<-fw, keep)
 }
 
 // foreground starts a created container and stays with it.
-func (c *creation) foreground(keep bool) (int, error) {
-	var term *hostTerminal
-	if c.rec.Process.Terminal {
-		var err error
-		if term, err = openTerminal(c.opts.Stdin); err != nil {
-			c.delete()
-			c.unlock()
-			return 1, err
-		}
-	}
-	defer term.restore()
-	fw := newForwarder(term)
-	if err := c.start(); err != nil {
+func (c *creation) foreground(fw *forwarder, keep bool) (int, error) {
+	fail := func(err error) (int, error) {
 		fw.stop()
 		c.delete()
 		c.unlock()
 		return 1, err
 	}
+	if c.rec.Process.Terminal {
+		var err error
+		if fw.term, err = openTerminal(c.opts.Stdin); err != nil {
+			return fail(err)
+		}
+		defer fw.term.restore()
+	}
+	if err := c.start(); err != nil {
+		return fail(err)
+	}
 	fw.run(dialer{c.path("control.sock")}, "")
 	c.unlock()
-	status, err := c.run.sentry.Wait()
+	status, err := c.run.sentry.wait()
 	fw.stop()
-	term.restore()
+	fw.term.restore()
 	c.run.reapGofer()
 	if err != nil {
 		return 1, err
 	}
-	code := exitCode(unix.WaitStatus(status.Sys().(syscall.WaitStatus)))
+	code := exitCode(status)
 	if keep {
 		return code, nil
 	}
