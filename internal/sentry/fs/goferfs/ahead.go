@@ -87,7 +87,7 @@ func (i *inode) walkFrom(name string) (out []*entry) {
 	if i.dir == nil || !i.dir.complete {
 		return nil
 	}
-	first := i.dir.entries[name]
+	first := i.dir.index()[name]
 	if first == nil {
 		return nil
 	}

@@ -14,12 +14,12 @@ import (
 
 // dirCache is what is known of a directory's entries.
 type dirCache struct {
-	entries  map[string]*entry
-	order    []*entry // ascending cookies; once the whole directory is known
-	gone     int      // removed entries that still stand in order
-	last     int64    // the last cookie given
-	complete bool     // a name that is not here does not exist
-	asked    int      // names asked for one by one
+	entries  map[string]*entry // by name; nil until index makes it
+	order    []*entry          // ascending cookies; once the whole directory is known
+	gone     int               // removed entries that still stand in order
+	last     int64             // the last cookie given
+	complete bool              // a name that is not here does not exist
+	asked    int               // names asked for one by one
 }
 
 // entry is a name with the attributes that came with it, if any did. Once there
@@ -54,14 +54,29 @@ const (
 // cache gives the directory's cache. mu is held.
 func (i *inode) cache() *dirCache {
 	if i.dir == nil {
-		i.dir = &dirCache{entries: map[string]*entry{}, last: firstCookie}
+		i.dir = &dirCache{last: firstCookie}
 	}
 	return i.dir
 }
 
+// index gives the entries by name. A directory that is read, and no more, goes
+// without it.
+func (d *dirCache) index() map[string]*entry {
+	if d.entries != nil {
+		return d.entries
+	}
+	d.entries = make(map[string]*entry, len(d.order))
+	for _, e := range d.order {
+		if !e.removed {
+			d.entries[e.name] = e
+		}
+	}
+	return d.entries
+}
+
 // add enters e. In a complete directory it stands last.
 func (d *dirCache) add(e *entry) {
-	d.entries[e.name] = e
+	d.index()[e.name] = e
 	if d.complete {
 		d.last++
 		e.cookie = d.last
@@ -71,7 +86,7 @@ func (d *dirCache) add(e *entry) {
 
 // remove forgets name.
 func (d *dirCache) remove(name string) {
-	e := d.entries[name]
+	e := d.index()[name]
 	if e == nil {
 		return
 	}
@@ -95,12 +110,12 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	if i.fs.shared {
 		return i.lookupShared(d, name)
 	}
-	e := d.entries[name]
+	e := d.index()[name]
 	if e == nil && !d.complete && (i.ahead != nil || i.attr.Size <= smallDir || d.asked >= askLimit) {
 		if err := i.load(d, false); err != 0 {
 			return nil, err
 		}
-		e = d.entries[name]
+		e = d.index()[name]
 	}
 	if e == nil && !d.complete {
 		d.asked++
@@ -130,7 +145,7 @@ func (i *inode) fill(d *dirCache, e *entry) abi.Errno {
 			return err
 		}
 		for _, n := range order {
-			if old := d.entries[n.name]; old != nil && old.attr == nil && old.num == n.num {
+			if old := d.index()[n.name]; old != nil && old.attr == nil && old.num == n.num {
 				old.attr, old.target = n.attr, n.target
 			}
 		}
@@ -172,7 +187,7 @@ func (i *inode) lookupShared(d *dirCache, name string) (vfs.Inode, abi.Errno) {
 		d.remove(name)
 		return nil, err
 	}
-	if old := d.entries[name]; old != nil && old.ino != nil && old.ino.same(n.attr) {
+	if old := d.index()[name]; old != nil && old.ino != nil && old.ino.same(n.attr) {
 		return old.ino, 0
 	}
 	d.remove(name)
@@ -287,16 +302,15 @@ func (i *inode) load(d *dirCache, light bool) abi.Errno {
 	if e != 0 {
 		return e
 	}
-	d.entries = make(map[string]*entry, len(order))
+	d.entries = nil
 	d.order, d.gone, d.last = order, 0, firstCookie
 	for k, n := range order {
 		d.last++
 		n.cookie = d.last
 		if old := known[n.name]; old != nil && old.ino != nil {
 			old.cookie = n.cookie
-			d.order[k], n = old, old
+			d.order[k] = old
 		}
-		d.entries[n.name] = n
 	}
 	d.complete = true
 	i.whole.Store(true)
@@ -407,7 +421,7 @@ func (i *inode) Forget() {
 	if up.dir == nil {
 		return
 	}
-	if e := up.dir.entries[name]; e != nil && e.ino == i && !stale {
+	if e := up.dir.index()[name]; e != nil && e.ino == i && !stale {
 		e.attr, e.ino = &attr, nil
 	}
 }
