@@ -103,6 +103,9 @@ func sysPersonality(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	return uint64(old), 0
 }
 
+// smallRandom is what getrandom(2) gives through the shared page.
+const smallRandom = 256
+
 // sysGetrandom is getrandom(2), from the host's pool.
 func sysGetrandom(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	const known = unix.GRND_NONBLOCK | unix.GRND_RANDOM | unix.GRND_INSECURE
@@ -114,16 +117,23 @@ func sysGetrandom(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if !accessOK(a[0], count) {
 		return 0, unix.EFAULT
 	}
-	out := getOut(t, int(min(count, chunkSize)))
-	defer out.put()
+	if count <= smallRandom {
+		b := t.ReadBuf(int(count))
+		n, err := unix.Getrandom(b, 0)
+		if err != nil {
+			return 0, unix.EAGAIN
+		}
+		return uint64(n), t.CopyOut(a[0], b[:n])
+	}
+	s := getScratch(int(min(count, chunkSize)))
+	defer s.put()
 	done := uint64(0)
 	for done < count {
-		b := out.b[:min(count-done, uint64(len(out.b)))]
-		n, err := unix.Getrandom(b, 0)
+		n, err := unix.Getrandom(s.b[:min(count-done, uint64(len(s.b)))], 0)
 		if err != nil || n == 0 {
 			break
 		}
-		k, e := out.copyOut(t, a[0]+done, b[:n])
+		k, e := t.CopyOutNow(a[0]+done, s.b[:n])
 		done += uint64(k)
 		if e != 0 {
 			if done == 0 {
