@@ -18,6 +18,12 @@ type View interface {
 	// Task finds a thread by its id: a process is its leader. nil: none.
 	Task(tid int32) Task
 	System() System
+	// Boot gives the clocks at boot, in ns; MemTotal the memory there is.
+	Boot() (mono, real int64)
+	MemTotal() uint64
+	// MemUse gives what of it is in use, and what of that is shared memory and
+	// files in memory. It looks at every process.
+	MemUse() (used, shmem uint64)
 
 	Hostname() string
 	SetHostname(string) abi.Errno
@@ -27,14 +33,11 @@ type View interface {
 
 // System are figures of the sandbox as a whole.
 type System struct {
-	BootMono, BootReal int64 // ns
-	Forks              uint64
-	Tasks, Processes   int
-	Running            int
-	LastPID            int32
-	UserNS, SystemNS   int64 // CPU time used by all that ever ran
-	MemTotal, MemUsed  uint64
-	Shmem              uint64
+	Forks            uint64
+	Tasks, Processes int
+	Running          int
+	LastPID          int32
+	UserNS, SystemNS int64 // CPU time used by all that ever ran
 }
 
 // Task is a thread; asked through a leader it also answers for the process.

@@ -48,8 +48,7 @@ func (v View) Task(tid int32) inspect.Task {
 func (v View) System() inspect.System {
 	k := v.k
 	s := inspect.System{
-		BootMono: k.bootMono, BootReal: k.bootReal, Forks: k.Forks(), LastPID: k.LastPID(),
-		UserNS: k.deadUTime.Load(), SystemNS: k.deadSTime.Load(), MemTotal: k.memTotal(),
+		Forks: k.Forks(), LastPID: k.LastPID(), UserNS: k.deadUTime.Load(), SystemNS: k.deadSTime.Load(),
 	}
 	s.Tasks, s.Processes = k.Counts()
 	for _, tg := range k.ThreadGroups() {
@@ -61,11 +60,31 @@ func (v View) System() inspect.System {
 				s.Running++
 			}
 		}
-		if t := tg.aliveTask(); t != nil {
-			s.MemUsed += shownTask{t}.Memory().RSS
-		}
 	}
 	return s
+}
+
+// Boot gives the clocks at boot.
+func (v View) Boot() (mono, real int64) { return v.k.bootMono, v.k.bootReal }
+
+// MemTotal is the memory that the guest is told of.
+func (v View) MemTotal() uint64 { return v.k.memTotal() }
+
+// MemUse sums what processes have in memory.
+func (v View) MemUse() (used, shmem uint64) {
+	k := v.k
+	var alive []*Task
+	k.mu.RLock()
+	for tg := k.groups.head; tg != nil; tg = tg.allNext {
+		if t := tg.aliveTask(); t != nil {
+			alive = append(alive, t)
+		}
+	}
+	k.mu.RUnlock()
+	for _, t := range alive {
+		used += shownTask{t}.Memory().RSS
+	}
+	return used, 0
 }
 
 // memTotal is the memory that the guest is told of.

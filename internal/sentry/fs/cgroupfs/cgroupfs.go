@@ -117,7 +117,10 @@ func (g *group) threads(b *bytes.Buffer) {
 	}
 }
 
-func (g *group) memoryCurrent(b *bytes.Buffer) { fmt.Fprintf(b, "%d\n", g.view.System().MemUsed) }
+func (g *group) memoryCurrent(b *bytes.Buffer) {
+	used, _ := g.view.MemUse()
+	fmt.Fprintf(b, "%d\n", used)
+}
 
 func (g *group) memoryMax(b *bytes.Buffer) {
 	const page = 4096
@@ -125,14 +128,14 @@ func (g *group) memoryMax(b *bytes.Buffer) {
 }
 
 func (g *group) memoryStat(b *bytes.Buffer) {
-	s := g.view.System()
+	used, shmem := g.view.MemUse()
 	for _, l := range []struct {
 		name string
 		v    uint64
 	}{
-		{"anon", s.MemUsed - min(s.MemUsed, s.Shmem)}, {"file", s.Shmem}, {"kernel", 0}, {"kernel_stack", 0}, {"pagetables", 0},
-		{"sock", 0}, {"shmem", s.Shmem}, {"file_mapped", 0}, {"file_dirty", 0}, {"file_writeback", 0}, {"swapcached", 0},
-		{"anon_thp", 0}, {"inactive_anon", 0}, {"active_anon", s.MemUsed}, {"inactive_file", 0}, {"active_file", 0},
+		{"anon", used - min(used, shmem)}, {"file", shmem}, {"kernel", 0}, {"kernel_stack", 0}, {"pagetables", 0},
+		{"sock", 0}, {"shmem", shmem}, {"file_mapped", 0}, {"file_dirty", 0}, {"file_writeback", 0}, {"swapcached", 0},
+		{"anon_thp", 0}, {"inactive_anon", 0}, {"active_anon", used}, {"inactive_file", 0}, {"active_file", 0},
 		{"unevictable", 0}, {"slab_reclaimable", 0}, {"slab_unreclaimable", 0}, {"slab", 0}, {"pgfault", 0}, {"pgmajfault", 0},
 	} {
 		fmt.Fprintf(b, "%s %d\n", l.name, l.v)

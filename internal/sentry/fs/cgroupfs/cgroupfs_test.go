@@ -13,8 +13,10 @@ type view struct{ inspect.View }
 
 func (view) PIDs(int32) []int32 { return []int32{1, 5} }
 func (view) System() inspect.System {
-	return inspect.System{Tasks: 3, MemUsed: 1 << 20, UserNS: 2e6, SystemNS: 1e6}
+	return inspect.System{Tasks: 3, UserNS: 2e6, SystemNS: 1e6}
 }
+
+func (view) MemUse() (used, shmem uint64) { return 1 << 20, 0 }
 
 func TestLimits(t *testing.T) {
 	l := Limits{Memory: 64<<20 + 1, Pids: 20, CPUQuota: 50000, CPUs: 2}

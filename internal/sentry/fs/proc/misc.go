@@ -155,7 +155,7 @@ const (
 )
 
 func writeOOMScore(d *taskDir, b *bytes.Buffer) abi.Errno {
-	total := d.i.p.view.System().MemTotal
+	total := d.i.p.view.MemTotal()
 	score := int64(d.t.OOMScoreAdj())
 	if total > 0 {
 		score += int64(d.t.Memory().RSS * 1000 / total)

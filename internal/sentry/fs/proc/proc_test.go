@@ -95,8 +95,11 @@ func (v *view) Task(id int32) inspect.Task {
 	return nil
 }
 func (v *view) System() inspect.System {
-	return inspect.System{MemTotal: 64 << 20, MemUsed: 16 << 20, Tasks: 2, LastPID: 9, BootReal: 5e9}
+	return inspect.System{Tasks: 2, LastPID: 9}
 }
+func (v *view) Boot() (mono, real int64)         { return 0, 5e9 }
+func (v *view) MemTotal() uint64                 { return 64 << 20 }
+func (v *view) MemUse() (used, shmem uint64)     { return 16 << 20, 0 }
 func (v *view) Hostname() string                 { return v.host }
 func (v *view) SetHostname(s string) abi.Errno   { v.host = s; return 0 }
 func (v *view) Domainname() string               { return "(none)" }

@@ -39,7 +39,8 @@ func writeStat(d *taskDir, b *bytes.Buffer, mayTrace bool) {
 	fmt.Fprintf(b, "%d (%s) %c %d %d %d %d %d 4194304", d.t.TID(), d.t.Comm(), s.State, s.PPID, s.PGID, s.SID, int32(s.TTY), s.Foreground)
 	fmt.Fprintf(b, " %d %d %d %d", s.MinFaults, s.ChildMin, s.MajFaults, s.ChildMaj)
 	fmt.Fprintf(b, " %d %d %d %d", s.UserNS/nsPerTick, s.SystemNS/nsPerTick, s.ChildUserNS/nsPerTick, s.ChildSys/nsPerTick)
-	start := (s.StartNS - d.i.p.view.System().BootMono) / nsPerTick
+	boot, _ := d.i.p.view.Boot()
+	start := (s.StartNS - boot) / nsPerTick
 	fmt.Fprintf(b, " %d %d %d 0 %d %d %d %d", prio, s.Nice, s.Threads, max(start, 0), m.Total, m.RSS/pageSize, noRSSLimit)
 	if !mayTrace {
 		m.StartCode, m.EndCode, m.StartStack = 0, 0, 0

@@ -147,15 +147,16 @@ func (p *Proc) writeCPUInfo(b *bytes.Buffer) {
 }
 
 func (p *Proc) writeMeminfo(b *bytes.Buffer) {
-	s := p.view.System()
-	used := min(s.MemUsed, s.MemTotal)
-	free := s.MemTotal - used
+	total := p.view.MemTotal()
+	used, shmem := p.view.MemUse()
+	used = min(used, total)
+	free := total - used
 	line := func(name string, v uint64) { fmt.Fprintf(b, "%-16s%8d kB\n", name+":", v/1024) }
-	line("MemTotal", s.MemTotal)
+	line("MemTotal", total)
 	line("MemFree", free)
 	line("MemAvailable", free)
 	line("Buffers", 0)
-	line("Cached", s.Shmem)
+	line("Cached", shmem)
 	line("SwapCached", 0)
 	line("Active", used)
 	line("Inactive", 0)
@@ -169,16 +170,16 @@ func (p *Proc) writeMeminfo(b *bytes.Buffer) {
 	line("SwapFree", 0)
 	line("Dirty", 0)
 	line("Writeback", 0)
-	line("AnonPages", used-min(used, s.Shmem))
+	line("AnonPages", used-min(used, shmem))
 	line("Mapped", 0)
-	line("Shmem", s.Shmem)
+	line("Shmem", shmem)
 	line("KReclaimable", 0)
 	line("Slab", 0)
 	line("SReclaimable", 0)
 	line("SUnreclaim", 0)
 	line("KernelStack", 0)
 	line("PageTables", 0)
-	line("CommitLimit", s.MemTotal)
+	line("CommitLimit", total)
 	line("Committed_AS", used)
 	line("VmallocTotal", 34359738367<<10)
 	line("VmallocUsed", 0)
@@ -197,7 +198,8 @@ func (p *Proc) writeMeminfo(b *bytes.Buffer) {
 func (p *Proc) writeKernelStat(b *bytes.Buffer) {
 	s := p.view.System()
 	n := p.CPUs()
-	up := max((ktime.Mono()-s.BootMono)/nsPerTick, 0)
+	boot, bootReal := p.view.Boot()
+	up := max((ktime.Mono()-boot)/nsPerTick, 0)
 	user, sys := s.UserNS/nsPerTick, s.SystemNS/nsPerTick
 	idle := max(up*int64(n)-user-sys, 0)
 	fmt.Fprintf(b, "cpu  %d 0 %d %d 0 0 0 0 0 0\n", user, sys, idle)
@@ -205,12 +207,13 @@ func (p *Proc) writeKernelStat(b *bytes.Buffer) {
 		fmt.Fprintf(b, "cpu%d %d 0 %d %d 0 0 0 0 0 0\n", i, user/int64(n), sys/int64(n), idle/int64(n))
 	}
 	fmt.Fprintf(b, "intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
-		s.BootReal/1e9, s.Forks, max(s.Running, 1))
+		bootReal/1e9, s.Forks, max(s.Running, 1))
 }
 
 func (p *Proc) writeUptime(b *bytes.Buffer) {
 	s := p.view.System()
-	up := max(ktime.Mono()-s.BootMono, 0)
+	boot, _ := p.view.Boot()
+	up := max(ktime.Mono()-boot, 0)
 	idle := max(up*int64(p.CPUs())-s.UserNS-s.SystemNS, 0)
 	fmt.Fprintf(b, "%.2f %.2f\n", float64(up)/1e9, float64(idle)/1e9)
 }
@@ -256,13 +259,15 @@ func writeLocks(b *bytes.Buffer) {
 }
 
 func (p *Proc) writeVmstat(b *bytes.Buffer) {
-	s := p.view.System()
+	total := p.view.MemTotal()
+	used, shmem := p.view.MemUse()
+	used = min(used, total)
 	for _, l := range []struct {
 		name string
 		v    uint64
 	}{
-		{"nr_free_pages", (s.MemTotal - min(s.MemUsed, s.MemTotal)) / pageSize}, {"nr_anon_pages", s.MemUsed / pageSize},
-		{"nr_mapped", 0}, {"nr_file_pages", s.Shmem / pageSize}, {"nr_dirty", 0}, {"nr_writeback", 0}, {"nr_shmem", s.Shmem / pageSize},
+		{"nr_free_pages", (total - used) / pageSize}, {"nr_anon_pages", used / pageSize},
+		{"nr_mapped", 0}, {"nr_file_pages", shmem / pageSize}, {"nr_dirty", 0}, {"nr_writeback", 0}, {"nr_shmem", shmem / pageSize},
 		{"pgpgin", 0}, {"pgpgout", 0}, {"pswpin", 0}, {"pswpout", 0}, {"pgfault", 0}, {"pgmajfault", 0}, {"oom_kill", 0},
 	} {
 		fmt.Fprintf(b, "%s %d\n", l.name, l.v)
