@@ -41,7 +41,7 @@ func (c *creation) configure() (*os.File, error) {
 	}
 	l.sentry = wire.SentryConfig{
 		ID: c.opts.ID, Bundle: c.bundle.dir, Process: c.rec.Process,
-		Root:     wire.Root{Readonly: cfg.Root.Readonly, Overlay: c.rootOverlay(), Propagation: propagation[cfg.Linux.RootfsPropagation]},
+		Root:     wire.Root{Readonly: cfg.Root.Readonly, Overlay: c.rootOverlay(), Propagation: propagation()[cfg.Linux.RootfsPropagation]},
 		Mounts:   mounts,
 		Hostname: cfg.Hostname, Domainname: cfg.Domainname,
 		Devices:     devicesOf(cfg.Linux.Devices),

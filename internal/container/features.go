@@ -43,13 +43,13 @@ func Features(version string) *features.Features {
 
 func mountOptionNames() []string {
 	names := []string{"bind", "rbind", "tmpcopyup"}
-	for name := range mountFlags {
+	for name := range mountFlags() {
 		names = append(names, name)
 	}
-	for name := range recursiveFlags {
+	for name := range recursiveFlags() {
 		names = append(names, name)
 	}
-	for name := range propagation {
+	for name := range propagation() {
 		names = append(names, name)
 	}
 	sort.Strings(names)

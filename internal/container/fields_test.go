@@ -47,7 +47,7 @@ func closed(path string) bool {
 			return false
 		}
 		path = path[:i]
-		if f, ok := fields[path]; ok && f.what != honoured {
+		if f, ok := fields()[path]; ok && f.what != honoured {
 			return true
 		}
 	}
@@ -59,11 +59,11 @@ func TestEveryFieldHasARow(t *testing.T) {
 	seen := make(map[string]bool)
 	walkFields(reflect.TypeFor[specs.Spec](), "", func(path string) {
 		seen[path] = true
-		if _, ok := fields[path]; !ok && !closed(path) {
+		if _, ok := fields()[path]; !ok && !closed(path) {
 			t.Errorf("%s has no row in the table of fields", path)
 		}
 	})
-	for path, f := range fields {
+	for path, f := range fields() {
 		if !seen[path] {
 			t.Errorf("the table treats %s, which is no field", path)
 		}
@@ -174,7 +174,7 @@ func TestRefusedFieldsAreRefused(t *testing.T) {
 	if err, warnings := checkSpec(t, good()); err != nil || warnings != "" {
 		t.Fatalf("the template itself: %v, %s", err, warnings)
 	}
-	for path, f := range fields {
+	for path, f := range fields() {
 		if f.what == honoured {
 			continue
 		}

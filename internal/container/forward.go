@@ -3,6 +3,7 @@ package container
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +25,10 @@ type forwarder struct {
 	term   *hostTerminal // nil without one
 	signal chan os.Signal
 	done   chan struct{}
+	later  *time.Timer
+
+	mu      sync.Mutex
+	stopped bool
 }
 
 // notForwarded are the signals that are this process's own: of its children,
@@ -36,19 +41,29 @@ var notForwarded = map[syscall.Signal]bool{
 	unix.SIGTRAP: true, unix.SIGSYS: true, unix.SIGPROF: true, unix.SIGABRT: true,
 }
 
-// newForwarder begins to catch signals; those that were ignored stay so. To
-// catch them all takes some two milliseconds.
+// newForwarder begins to catch signals; those that were ignored stay so. Each
+// costs the Go runtime two hand-overs between threads, so that the real-time
+// ones, which nobody sends to a command just started, follow a little later.
 func newForwarder() *forwarder {
 	f := &forwarder{signal: make(chan os.Signal, 64), done: make(chan struct{})}
+	f.catch(1, 31)
+	f.later = time.AfterFunc(50*time.Millisecond, func() { f.catch(35, 64) }) // 32 to 34 are the C library's
+	return f
+}
+
+func (f *forwarder) catch(first, last syscall.Signal) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return
+	}
 	var list []os.Signal
-	for s := syscall.Signal(1); s <= 64; s++ {
-		if s == 32 || s == 33 || s == 34 || notForwarded[s] || signal.Ignored(s) {
-			continue // 32 to 34 belong to the C library's threads
+	for s := first; s <= last; s++ {
+		if !notForwarded[s] && !signal.Ignored(s) {
+			list = append(list, s)
 		}
-		list = append(list, s)
 	}
 	signal.Notify(f.signal, list...)
-	return f
 }
 
 // run forwards to the process execID (init if it is empty) until stop.
@@ -67,6 +82,10 @@ func (f *forwarder) run(to caller, execID string) {
 }
 
 func (f *forwarder) stop() {
+	f.later.Stop()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = true
 	signal.Stop(f.signal)
 	close(f.done)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -18,47 +19,53 @@ type mountFlag struct {
 	flag  uint64
 }
 
-var mountFlags = map[string]mountFlag{
-	"async": {true, unix.MS_SYNCHRONOUS}, "sync": {false, unix.MS_SYNCHRONOUS},
-	"atime": {true, unix.MS_NOATIME}, "noatime": {false, unix.MS_NOATIME},
-	"defaults": {},
-	"dev":      {true, unix.MS_NODEV}, "nodev": {false, unix.MS_NODEV},
-	"diratime": {true, unix.MS_NODIRATIME}, "nodiratime": {false, unix.MS_NODIRATIME},
-	"dirsync": {false, unix.MS_DIRSYNC},
-	"exec":    {true, unix.MS_NOEXEC}, "noexec": {false, unix.MS_NOEXEC},
-	"iversion": {false, unix.MS_I_VERSION}, "noiversion": {true, unix.MS_I_VERSION},
-	"lazytime": {false, unix.MS_LAZYTIME}, "nolazytime": {true, unix.MS_LAZYTIME},
-	"loud": {true, unix.MS_SILENT}, "silent": {false, unix.MS_SILENT},
-	"mand": {false, unix.MS_MANDLOCK}, "nomand": {true, unix.MS_MANDLOCK},
-	"relatime": {false, unix.MS_RELATIME}, "norelatime": {true, unix.MS_RELATIME},
-	"ro": {false, unix.MS_RDONLY}, "rw": {true, unix.MS_RDONLY},
-	"strictatime": {false, unix.MS_STRICTATIME}, "nostrictatime": {true, unix.MS_STRICTATIME},
-	"suid": {true, unix.MS_NOSUID}, "nosuid": {false, unix.MS_NOSUID},
-	"symfollow": {true, unix.MS_NOSYMFOLLOW}, "nosymfollow": {false, unix.MS_NOSYMFOLLOW},
-	"remount": {},
-}
+var mountFlags = sync.OnceValue(func() map[string]mountFlag {
+	return map[string]mountFlag{
+		"async": {true, unix.MS_SYNCHRONOUS}, "sync": {false, unix.MS_SYNCHRONOUS},
+		"atime": {true, unix.MS_NOATIME}, "noatime": {false, unix.MS_NOATIME},
+		"defaults": {},
+		"dev":      {true, unix.MS_NODEV}, "nodev": {false, unix.MS_NODEV},
+		"diratime": {true, unix.MS_NODIRATIME}, "nodiratime": {false, unix.MS_NODIRATIME},
+		"dirsync": {false, unix.MS_DIRSYNC},
+		"exec":    {true, unix.MS_NOEXEC}, "noexec": {false, unix.MS_NOEXEC},
+		"iversion": {false, unix.MS_I_VERSION}, "noiversion": {true, unix.MS_I_VERSION},
+		"lazytime": {false, unix.MS_LAZYTIME}, "nolazytime": {true, unix.MS_LAZYTIME},
+		"loud": {true, unix.MS_SILENT}, "silent": {false, unix.MS_SILENT},
+		"mand": {false, unix.MS_MANDLOCK}, "nomand": {true, unix.MS_MANDLOCK},
+		"relatime": {false, unix.MS_RELATIME}, "norelatime": {true, unix.MS_RELATIME},
+		"ro": {false, unix.MS_RDONLY}, "rw": {true, unix.MS_RDONLY},
+		"strictatime": {false, unix.MS_STRICTATIME}, "nostrictatime": {true, unix.MS_STRICTATIME},
+		"suid": {true, unix.MS_NOSUID}, "nosuid": {false, unix.MS_NOSUID},
+		"symfollow": {true, unix.MS_NOSYMFOLLOW}, "nosymfollow": {false, unix.MS_NOSYMFOLLOW},
+		"remount": {},
+	}
+})
 
 // recursiveFlags act on a mount and all below it, as mount_setattr(2) with
 // AT_RECURSIVE.
-var recursiveFlags = map[string]mountFlag{
-	"rro": {false, unix.MOUNT_ATTR_RDONLY}, "rrw": {true, unix.MOUNT_ATTR_RDONLY},
-	"rnosuid": {false, unix.MOUNT_ATTR_NOSUID}, "rsuid": {true, unix.MOUNT_ATTR_NOSUID},
-	"rnodev": {false, unix.MOUNT_ATTR_NODEV}, "rdev": {true, unix.MOUNT_ATTR_NODEV},
-	"rnoexec": {false, unix.MOUNT_ATTR_NOEXEC}, "rexec": {true, unix.MOUNT_ATTR_NOEXEC},
-	"rnodiratime": {false, unix.MOUNT_ATTR_NODIRATIME}, "rdiratime": {true, unix.MOUNT_ATTR_NODIRATIME},
-	"rnoatime": {false, unix.MOUNT_ATTR_NOATIME}, "ratime": {true, unix.MOUNT_ATTR_NOATIME},
-	"rstrictatime": {false, unix.MOUNT_ATTR_STRICTATIME}, "rnostrictatime": {true, unix.MOUNT_ATTR_STRICTATIME},
-	"rrelatime": {true, unix.MOUNT_ATTR__ATIME}, "rnorelatime": {false, unix.MOUNT_ATTR_STRICTATIME},
-	"rnosymfollow": {false, unix.MOUNT_ATTR_NOSYMFOLLOW}, "rsymfollow": {true, unix.MOUNT_ATTR_NOSYMFOLLOW},
-}
+var recursiveFlags = sync.OnceValue(func() map[string]mountFlag {
+	return map[string]mountFlag{
+		"rro": {false, unix.MOUNT_ATTR_RDONLY}, "rrw": {true, unix.MOUNT_ATTR_RDONLY},
+		"rnosuid": {false, unix.MOUNT_ATTR_NOSUID}, "rsuid": {true, unix.MOUNT_ATTR_NOSUID},
+		"rnodev": {false, unix.MOUNT_ATTR_NODEV}, "rdev": {true, unix.MOUNT_ATTR_NODEV},
+		"rnoexec": {false, unix.MOUNT_ATTR_NOEXEC}, "rexec": {true, unix.MOUNT_ATTR_NOEXEC},
+		"rnodiratime": {false, unix.MOUNT_ATTR_NODIRATIME}, "rdiratime": {true, unix.MOUNT_ATTR_NODIRATIME},
+		"rnoatime": {false, unix.MOUNT_ATTR_NOATIME}, "ratime": {true, unix.MOUNT_ATTR_NOATIME},
+		"rstrictatime": {false, unix.MOUNT_ATTR_STRICTATIME}, "rnostrictatime": {true, unix.MOUNT_ATTR_STRICTATIME},
+		"rrelatime": {true, unix.MOUNT_ATTR__ATIME}, "rnorelatime": {false, unix.MOUNT_ATTR_STRICTATIME},
+		"rnosymfollow": {false, unix.MOUNT_ATTR_NOSYMFOLLOW}, "rsymfollow": {true, unix.MOUNT_ATTR_NOSYMFOLLOW},
+	}
+})
 
 // propagation are the kinds of mount_namespaces(7).
-var propagation = map[string]uint64{
-	"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE | unix.MS_REC,
-	"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED | unix.MS_REC,
-	"slave": unix.MS_SLAVE, "rslave": unix.MS_SLAVE | unix.MS_REC,
-	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
-}
+var propagation = sync.OnceValue(func() map[string]uint64 {
+	return map[string]uint64{
+		"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE | unix.MS_REC,
+		"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED | unix.MS_REC,
+		"slave": unix.MS_SLAVE, "rslave": unix.MS_SLAVE | unix.MS_REC,
+		"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
+	}
+})
 
 // guestFilesystems are the types of mount that the guest kernel has.
 var guestFilesystems = map[string]bool{
@@ -72,7 +79,7 @@ func parseMount(m *specs.Mount) (out wire.Mount, err error) {
 	bind := m.Type == "bind"
 	var data []string
 	for _, opt := range m.Options {
-		if f, ok := mountFlags[opt]; ok {
+		if f, ok := mountFlags()[opt]; ok {
 			if f.clear {
 				out.Flags &^= f.flag
 			} else {
@@ -80,7 +87,7 @@ func parseMount(m *specs.Mount) (out wire.Mount, err error) {
 			}
 			continue
 		}
-		if f, ok := recursiveFlags[opt]; ok {
+		if f, ok := recursiveFlags()[opt]; ok {
 			set, clear := &out.RecursiveSet, &out.RecursiveClear
 			if f.clear {
 				set, clear = clear, set
@@ -89,7 +96,7 @@ func parseMount(m *specs.Mount) (out wire.Mount, err error) {
 			*clear &^= f.flag
 			continue
 		}
-		if flag, ok := propagation[opt]; ok {
+		if flag, ok := propagation()[opt]; ok {
 			out.Propagation = flag
 			continue
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -27,7 +26,7 @@ func (c *checker) treat(set bool, row, path string) {
 	if !set {
 		return
 	}
-	switch f := fields[row]; f.what {
+	switch f := fields()[row]; f.what {
 	case refused:
 		c.errorf(path, "refused: it %s", f.why)
 	case stated:
@@ -78,18 +77,21 @@ func (cfg *Config) validate(warn func(string, ...any)) error {
 	return c.err()
 }
 
-var versionForm = regexp.MustCompile(`^(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.+-]+)?$`)
-
 func (c *checker) version(v string) {
 	if v == "" {
 		c.errorf("ociVersion", "is required")
 		return
 	}
-	m := versionForm.FindStringSubmatch(v)
+	core, extra, tagged := strings.Cut(v, "-")
+	parts := strings.Split(core, ".")
+	ok := len(parts) == 3 && (!tagged || extra != "" && onlyOf(extra, idBytes))
+	for _, p := range parts {
+		ok = ok && p != "" && onlyOf(p, "0123456789")
+	}
 	switch {
-	case m == nil:
+	case !ok:
 		c.errorf("ociVersion", "%q is not a version such as %s", v, SpecVersion)
-	case m[1] != "1":
+	case parts[0] != "1":
 		c.errorf("ociVersion", "%s is not supported; this runtime implements %s", v, SpecVersion)
 	}
 }

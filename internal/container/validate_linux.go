@@ -24,7 +24,7 @@ func (c *checker) linux(cfg *Config, l *specs.Linux) {
 	c.devices(l.Devices)
 	c.treatField(len(l.NetDevices) > 0, "linux.netDevices")
 	c.seccomp(l.Seccomp)
-	if _, ok := propagation[l.RootfsPropagation]; l.RootfsPropagation != "" && !ok {
+	if _, ok := propagation()[l.RootfsPropagation]; l.RootfsPropagation != "" && !ok {
 		c.errorf("linux.rootfsPropagation", "%q is not shared, slave, private or unbindable, with or without an r before it", l.RootfsPropagation)
 	}
 	for i, p := range l.MaskedPaths {

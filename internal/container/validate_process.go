@@ -54,7 +54,7 @@ func (c *checker) rlimits(path string, list []specs.POSIXRlimit) {
 	seen := make(map[string]bool)
 	for i, r := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if _, ok := rlimitNumbers[r.Type]; !ok {
+		if _, ok := rlimitNumbers()[r.Type]; !ok {
 			c.errorf(at+".type", "%q is no resource limit", r.Type)
 		}
 		if seen[r.Type] {
