@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 	"bulkhead.dev/bulkhead/internal/wire"
 )
@@ -206,16 +208,25 @@ func (i *inode) same(a *wire.FSAttr) bool {
 	return true
 }
 
+// dirTrust is how long a directory of a shared mount is taken to be where it was
+// found: a burst of walks through it asks once.
+const dirTrust = int64(time.Millisecond)
+
 // Revalidate asks whether a name of a shared mount still leads where it did.
 func (i *inode) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
+	ch, ok := child.(*inode)
+	now := ktime.Mono()
+	if ok && ch.isDir() && now-ch.checked.Load() < dirTrust {
+		return true
+	}
 	n, err := i.ask(name)
 	if err != 0 {
 		return child == nil && err == unix.ENOENT
 	}
-	ch, ok := child.(*inode)
 	if !ok {
 		return false
 	}
+	ch.checked.Store(now)
 	if ch.mode.Load()&unix.S_IFMT == unix.S_IFLNK {
 		return n.attr.Ino == ch.ino.Load() && n.target == ch.target
 	}

@@ -31,8 +31,9 @@ type inode struct {
 	ahead  *ahead    // entries read ahead, until they are in dir
 	xattrs *[]string // names, if known (exclusive mounts)
 
-	whole atomic.Bool // dir is complete
-	read  atomic.Bool // the directory has been read by a guest
+	checked atomic.Int64 // when a shared directory was last found in its place
+	whole   atomic.Bool  // dir is complete
+	read    atomic.Bool  // the directory has been read by a guest
 
 	host atomic.Pointer[hostFD] // the descriptor to share; written under mu
 	idle bool                   // in fs.idle's list, under its lock
