@@ -56,8 +56,9 @@ func leftover(mark, root, tmp string, mountsBefore map[string]bool) []string {
 			break
 		}
 	}
+	// Other tests of the machine mount things as well: only what lies below our own directories is the sandbox's.
 	for m := range mounts() {
-		if !mountsBefore[m] {
+		if !mountsBefore[m] && strings.Contains(m, base) {
 			left = append(left, "mount "+m)
 		}
 	}
