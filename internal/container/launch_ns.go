@@ -19,6 +19,9 @@ type nsPlan struct {
 	flags uintptr
 	uids  []syscall.SysProcIDMap
 	gids  []syscall.SysProcIDMap
+	// joined says that the process starts in a network namespace made for the
+	// container, and makes none.
+	joined bool
 }
 
 // sandboxNS are the namespaces that cut a Sentry off from the host.
@@ -103,7 +106,7 @@ func (p nsPlan) privileges(cgroup bool) wire.Privileges {
 		PIDNamespace:   p.flags&unix.CLONE_NEWPID != 0,
 		UserNamespace:  p.flags&unix.CLONE_NEWUSER != 0,
 		MountNamespace: p.flags&unix.CLONE_NEWNS != 0,
-		NetNamespace:   p.flags&unix.CLONE_NEWNET != 0,
+		NetNamespace:   p.flags&unix.CLONE_NEWNET != 0 || p.joined,
 		IPCNamespace:   p.flags&unix.CLONE_NEWIPC != 0,
 		UTSNamespace:   p.flags&unix.CLONE_NEWUTS != 0,
 		Cgroup:         cgroup,
@@ -124,7 +127,7 @@ func (p nsPlan) missing() string {
 		{unix.CLONE_NEWNS, "mount"},
 		{unix.CLONE_NEWNET, "network"},
 	} {
-		if p.flags&ns.flag == 0 {
+		if p.flags&ns.flag == 0 && !(p.joined && ns.flag == unix.CLONE_NEWNET) {
 			lacks = append(lacks, ns.name)
 		}
 	}

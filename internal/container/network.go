@@ -41,7 +41,12 @@ func (c *creation) network(ns *specs.LinuxNamespace) (*os.File, error) {
 		s.Network.Mode = wire.NetworkLoopback
 	}
 	if ns == nil || ns.Path == "" {
-		c.rec.OwnNetns = ns != nil
+		// An ordinary user may not enter the Sentry's namespace again, and so
+		// nobody can attach anything to it.
+		c.rec.OwnNetns = ns != nil && os.Geteuid() == 0
+		if !c.rec.OwnNetns {
+			c.rec.Loopback, s.Network.Mode = true, wire.NetworkLoopback
+		}
 		return nil, nil
 	}
 	c.rec.Netns = ns.Path
@@ -52,6 +57,7 @@ func (c *creation) network(ns *specs.LinuxNamespace) (*os.File, error) {
 	c.launch.netns = f
 	for i := range c.launch.sentryPlans {
 		c.launch.sentryPlans[i].flags &^= unix.CLONE_NEWNET
+		c.launch.sentryPlans[i].joined = true
 	}
 	return f, nil
 }
