@@ -96,6 +96,10 @@ func (s *Socket) procLine(n, typ int) (string, bool) {
 	}
 	rx, _ := ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption)
 	tx, _ := ep.GetSockOptInt(tcpip.SendQueueSizeOption)
+	if d := s.direct.Load(); d != nil {
+		rx = d.unread()
+	}
+	rx, tx = max(rx, 0), max(tx, 0) // -1: the protocol does not count
 	line := fmt.Sprintf("%4d: %s:%04X %s:%04X %02X %08X:%08X 00:00000000 00000000 %5d        0 %d",
 		n, s.hexAddr(local.Addr), local.Port, s.hexAddr(remote.Addr), remote.Port, st, tx, rx, s.uid, s.Ino)
 	if s.isTCP() {
