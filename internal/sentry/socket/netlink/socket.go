@@ -313,6 +313,9 @@ func (s *Socket) RecvMsg(_ vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 // SetSockOpt is setsockopt(2).
 func (s *Socket) SetSockOpt(c vfs.Caller, level, name int, val []byte) abi.Errno {
 	if level == unix.SOL_SOCKET {
+		if (name == unix.SO_ATTACH_FILTER || name == unix.SO_DETACH_FILTER) && s.Protocol == unix.NETLINK_KOBJECT_UEVENT {
+			return 0 // libudev's; there is nothing to filter
+		}
 		return s.SetCommonOpt(c, name, val)
 	}
 	if level != unix.SOL_NETLINK {
