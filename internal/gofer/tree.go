@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -16,14 +17,9 @@ type tree struct {
 	root     int    // O_PATH descriptor of the directory
 	file     []byte // a tree of one file: its name in root, zero-terminated
 	readonly bool
-	dev      uint64       // of the root
-	devs     []deviceRule // what is known of other devices below
-}
-
-// deviceRule says whether a host file system below the root may be looked into.
-type deviceRule struct {
-	dev    uint64
-	hidden bool
+	dev      uint64 // of the root
+	// hiddenDevs are devices of file systems below that may not be looked into.
+	hiddenDevs []uint64
 }
 
 // openTree opens a mount's root. Its path has been resolved by the lifecycle:
@@ -230,23 +226,25 @@ var hiddenTypes = map[int64]bool{
 }
 
 // hidden tells whether the file system of fd, on device dev, may not be looked
-// into. What a mount's root itself lies on was chosen by the bundle.
+// into. What a mount's root itself lies on was chosen by the bundle. A device
+// number found harmless may be another file system's later: only hidden ones
+// are remembered.
 func (t *tree) hidden(dev uint64, fd int) bool {
 	if dev == t.dev {
 		return false
 	}
-	for _, r := range t.devs {
-		if r.dev == dev {
-			return r.hidden
-		}
+	if slices.Contains(t.hiddenDevs, dev) {
+		return true
 	}
 	var sfs unix.Statfs_t
 	if unix.Fstatfs(fd, &sfs) != nil {
 		return true
 	}
-	r := deviceRule{dev, hiddenTypes[int64(uint32(sfs.Type))]}
-	if len(t.devs) < 256 {
-		t.devs = append(t.devs, r)
+	if !hiddenTypes[int64(uint32(sfs.Type))] {
+		return false
 	}
-	return r.hidden
+	if len(t.hiddenDevs) < 64 {
+		t.hiddenDevs = append(t.hiddenDevs, dev)
+	}
+	return true
 }

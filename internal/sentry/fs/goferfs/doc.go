@@ -3,7 +3,14 @@
 // read, written and mapped by host descriptors that it hands out.
 //
 // A mount that nobody else changes is exclusive: what was learned stays known
-// for the sandbox's life. A shared mount asks again at every walk.
+// for the sandbox's life, or until there are too many dentries. A shared mount
+// asks again at every walk, but for directories that were found in their place
+// within the last millisecond.
+//
+// A name that is looked up brings its whole directory, or, of a large one, the
+// file alone with a descriptor of it. A directory that is read brings its
+// names; if its parent was read before, somebody walks the tree, and the
+// directories that come next are read ahead, as far as one message reaches.
 //
 // Lock order: inode.mu (parent before child) → Client.mu → FS.mu, a leaf. Where
 // an inode stands (places) changes under Client.mu, so that a request's path is
