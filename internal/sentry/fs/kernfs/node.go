@@ -11,9 +11,12 @@ import (
 
 var lastIno atomic.Uint64
 
+// firstIno leaves the low numbers to roots and others that are known by theirs.
+const firstIno = 1 << 20
+
 // NewIno gives a number for one more inode of a fixed tree. Dynamic inodes
 // number themselves above 1<<32.
-func NewIno() uint64 { return lastIno.Add(1) }
+func NewIno() uint64 { return firstIno + lastIno.Add(1) }
 
 // Node is what every inode here has.
 type Node struct {

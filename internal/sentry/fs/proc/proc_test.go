@@ -256,6 +256,19 @@ func TestTree(t *testing.T) {
 	if len(slices.Compact(sorted)) != len(names) {
 		t.Error("the root has a name twice")
 	}
+	inodes := map[uint64]string{}
+	for _, dir := range []string{"/", "/sys/", "/sys/kernel/", "/7/", "/7/ns/", "/7/task/7/", "/net/"} {
+		for _, n := range s.list(dir) {
+			a, e := vfs.Stat(s.c, vfs.At{FS: s.v.ctx}, dir+n, 0)
+			if e != 0 || n == "." || n == ".." || dir == "/7/ns/" && strings.HasSuffix(n, "_for_children") {
+				continue
+			}
+			if other, there := inodes[a.Ino]; there && !strings.HasPrefix(dir, "/net") {
+				t.Errorf("%s and %s have one inode number", dir+n, other)
+			}
+			inodes[a.Ino] = dir + n
+		}
+	}
 	for _, n := range s.list("/7") {
 		if n == "." || n == ".." {
 			continue
