@@ -94,6 +94,10 @@ func isAlarmClock(id int32) bool {
 	return id == unix.CLOCK_REALTIME_ALARM || id == unix.CLOCK_BOOTTIME_ALARM
 }
 
+// LateClockError tells whether a clock that is refused is so only after a call
+// has looked at its other arguments: CPU-time and alarm clocks.
+func LateClockError(id int32) bool { return id < 0 || isAlarmClock(id) }
+
 // hostClock reads a host's clock, in nanoseconds.
 func hostClock(id int32) int64 {
 	switch id {

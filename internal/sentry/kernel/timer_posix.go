@@ -55,13 +55,8 @@ const timerMax = pidMax
 // CreateTimer is timer_create(2); ev nil: SIGALRM with the timer's id.
 func (t *Task) CreateTimer(clock int32, ev *SigEvent) (int32, abi.Errno) {
 	c, isCPU, e := t.cpuClockOf(clock)
-	if e != 0 {
-		return 0, e
-	}
 	switch {
-	case isCPU:
-	case isAlarmClock(clock):
-		return 0, unix.EOPNOTSUPP
+	case isCPU, isAlarmClock(clock):
 	case !isHostClock(clock):
 		return 0, unix.EINVAL
 	case clock == unix.CLOCK_MONOTONIC_RAW || clock == unix.CLOCK_REALTIME_COARSE || clock == unix.CLOCK_MONOTONIC_COARSE:
@@ -70,6 +65,12 @@ func (t *Task) CreateTimer(clock int32, ev *SigEvent) (int32, abi.Errno) {
 	p := &PosixTimer{tg: t.tg, clock: clock, cpu: c}
 	if e := p.setEvent(t, ev); e != 0 {
 		return 0, e
+	}
+	if e != 0 {
+		return 0, e
+	}
+	if isAlarmClock(clock) {
+		return 0, unix.EOPNOTSUPP
 	}
 	return t.tg.addTimer(p, ev == nil)
 }

@@ -25,7 +25,7 @@ func processVM(t *kernel.Task, a *Args, write bool) (uint64, abi.Errno) {
 	if a[5] != 0 {
 		return 0, unix.EINVAL
 	}
-	local, e := importIovecs(t, a[1], a[2])
+	local, e := importIovecs(t, a[1], uint64(a.Uint32(2)))
 	if e != 0 {
 		return 0, e
 	}

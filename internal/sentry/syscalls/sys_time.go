@@ -153,7 +153,7 @@ const timerAbstime = 1
 func sysClockNanosleep(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	clock, flags := a.Int(0), a.Uint32(1)
 	cpu, e := t.SleepClock(clock)
-	if e != 0 && clock >= 0 && e != unix.EOPNOTSUPP {
+	if e != 0 && !kernel.LateClockError(clock) {
 		return 0, e
 	}
 	ns, e2 := copyTimespec(t, a[2])
