@@ -34,6 +34,13 @@ func Type(view inspect.View, limits func() Limits) *vfs.FSType {
 func New(view inspect.View, limits func() Limits) *vfs.Filesystem {
 	g := &group{view, limits}
 	root := kernfs.NewDir()
+	root.Fill = g.fill
+	fs := vfs.NewFilesystem("cgroup2", superMagic, root, options{})
+	fs.ReadOnly.Store(true)
+	return fs
+}
+
+func (g *group) fill(root *kernfs.Dir) {
 	for _, f := range []struct {
 		name  string
 		write func(b *bytes.Buffer)
@@ -74,9 +81,6 @@ func New(view inspect.View, limits func() Limits) *vfs.Filesystem {
 	} {
 		root.Add(f.name, kernfs.Text(f.text))
 	}
-	fs := vfs.NewFilesystem("cgroup2", superMagic, root, options{})
-	fs.ReadOnly.Store(true)
-	return fs
 }
 
 const pressure = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"

@@ -1,6 +1,8 @@
 package kernfs
 
 import (
+	"sync"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
@@ -32,6 +34,10 @@ type Dir struct {
 	children map[string]vfs.Inode
 	Dynamic  Dynamic
 	MayRead  func(c vfs.Caller) abi.Errno // asked on open; nil: all may
+	// Fill adds the fixed children when somebody first looks; nil: they are
+	// there already. Most sandboxes never look at most of a tree.
+	Fill func(d *Dir)
+	once sync.Once
 	// Refusal is what making a name gives; 0: as a file system that has no
 	// such operation.
 	Refusal abi.Errno
@@ -74,11 +80,22 @@ func (d *Dir) Sub(names ...string) *Dir {
 	return d
 }
 
+// ready has the fixed children made.
+func (d *Dir) ready() {
+	if d.Fill != nil {
+		d.once.Do(func() { d.Fill(d) })
+	}
+}
+
 // Child gives a fixed child, nil if there is none.
-func (d *Dir) Child(name string) vfs.Inode { return d.children[name] }
+func (d *Dir) Child(name string) vfs.Inode {
+	d.ready()
+	return d.children[name]
+}
 
 // Lookup is vfs.Inode's.
 func (d *Dir) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
+	d.ready()
 	if ino, ok := d.children[name]; ok {
 		return ino, 0
 	}
@@ -114,6 +131,7 @@ func (d *Dir) refuse(otherwise abi.Errno) abi.Errno {
 
 // Revalidate is vfs.Revalidator's.
 func (d *Dir) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
+	d.ready()
 	if have, ok := d.children[name]; ok {
 		return have == child
 	}
@@ -130,6 +148,7 @@ func (d *Dir) Open(c vfs.Caller, _ *vfs.FileDescription) (vfs.File, abi.Errno) {
 			return nil, e
 		}
 	}
+	d.ready()
 	return &dirFile{d: d}, 0
 }
 

@@ -3,6 +3,7 @@
 // made when it is first read and stays as it was for that description, as
 // seq_file's do, until it is read from the start again.
 //
-// The trees are fixed once built: there are no locks but each open file's own,
-// which is held while its content is made.
+// The trees are fixed once built, each directory when it is first looked at:
+// there are no locks but each open file's own, which is held while its content
+// is made.
 package kernfs

@@ -42,7 +42,7 @@ type Proc struct {
 	view inspect.View
 	conf Config
 	sys  *kernfs.Dir // /proc/sys, shared by all instances
-	top  []topFile
+	top  func() []topFile
 
 	load    loadAverage
 	netOnce sync.Once
@@ -60,7 +60,7 @@ func New(view inspect.View, conf Config) *Proc {
 	conf.CPUInfo = sync.OnceValue(conf.CPUInfo)
 	p := &Proc{view: view, conf: conf}
 	p.sys = p.newSys()
-	p.top = p.topFiles()
+	p.top = sync.OnceValue(p.topFiles)
 	return p
 }
 

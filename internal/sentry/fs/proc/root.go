@@ -31,13 +31,15 @@ func (i *instance) newRoot() *kernfs.Dir {
 	root := newDir()
 	root.Ino = 1
 	root.Dynamic = pidList{i}
-	if i.opt.subset {
-		root.Add("self", selfLink())
-		root.Add("thread-self", threadSelfLink())
-		return root
-	}
-	for _, f := range i.p.top {
-		root.Add(f.name, f.ino)
+	root.Fill = func(root *kernfs.Dir) {
+		if i.opt.subset {
+			root.Add("self", selfLink())
+			root.Add("thread-self", threadSelfLink())
+			return
+		}
+		for _, f := range i.p.top() {
+			root.Add(f.name, f.ino)
+		}
 	}
 	return root
 }

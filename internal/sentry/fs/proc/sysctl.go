@@ -22,6 +22,11 @@ import (
 // newSys makes /proc/sys.
 func (p *Proc) newSys() *kernfs.Dir {
 	root := newDir()
+	root.Fill = p.fillSys
+	return root
+}
+
+func (p *Proc) fillSys(root *kernfs.Dir) {
 	for _, s := range sysctls {
 		put(root, s.path, s.file())
 	}
@@ -40,7 +45,6 @@ func (p *Proc) newSys() *kernfs.Dir {
 			put(root, rest, contentFile(c))
 		}
 	})
-	return root
 }
 
 // put adds a file at a path below root.

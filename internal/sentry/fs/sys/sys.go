@@ -43,8 +43,16 @@ func Type(conf Config) *vfs.FSType {
 // New makes a sysfs.
 func New(conf Config) *vfs.Filesystem {
 	root := kernfs.NewDir()
-	addCPUs(root.Sub("devices", "system", "cpu"), max(conf.CPUs, 1))
-	addNode(root.Sub("devices", "system", "node"), max(conf.CPUs, 1))
+	root.Fill = func(root *kernfs.Dir) { fill(root, conf) }
+	fs := vfs.NewFilesystem("sysfs", superMagic, root, vfs.FilesystemDefaults{})
+	fs.Volatile = true
+	return fs
+}
+
+func fill(root *kernfs.Dir, conf Config) {
+	cpus := max(conf.CPUs, 1)
+	root.Sub("devices", "system", "cpu").Fill = func(d *kernfs.Dir) { addCPUs(d, cpus) }
+	root.Sub("devices", "system", "node").Fill = func(d *kernfs.Dir) { addNode(d, cpus) }
 	addNet(root, conf)
 	root.Sub("block")
 	root.Sub("bus")
@@ -57,10 +65,7 @@ func New(conf Config) *vfs.Filesystem {
 	root.Sub("hypervisor")
 	root.Sub("module")
 	root.Sub("power")
-	addKernel(root.Sub("kernel"))
-	fs := vfs.NewFilesystem("sysfs", superMagic, root, vfs.FilesystemDefaults{})
-	fs.Volatile = true
-	return fs
+	root.Sub("kernel").Fill = addKernel
 }
 
 func addKernel(d *kernfs.Dir) {
