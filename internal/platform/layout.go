@@ -110,7 +110,8 @@ type slot struct {
 	gid          uint32
 	egid         uint32
 	parked       uint32
-	_            [4]uint32
+	_            [2]uint32
+	gettime      uint64
 
 	kind     uint32
 	nr       uint32

@@ -22,6 +22,8 @@ var stubELF []byte
 type Platform struct {
 	zygote *Thread
 	vdso   uint64 // where the vdso lies in every guest process
+	// gettime is its clock_gettime, or 0.
+	gettime uint64
 
 	zmu sync.Mutex // held while the zygote works
 
@@ -115,6 +117,7 @@ func (p *Platform) prepare(t *Thread) error {
 			t.add(opMremap, m.start, m.end-m.start, m.end-m.start, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, to)
 			if m.name == "[vdso]" {
 				p.vdso = to
+				p.gettime = p.findGettime(t.proc, m)
 			}
 			to += m.end - m.start
 		case m.name == "[vsyscall]":

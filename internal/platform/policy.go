@@ -30,6 +30,7 @@ const (
 	thinMicros  = 12 // above which it does not
 	denseCalls  = 100
 	cutMicros   = 100
+	yieldBan    = 20000
 )
 
 // policy is a thread's way of waiting. Fields without a note are the own
@@ -45,6 +46,8 @@ type policy struct {
 	avg     int64 // of the guest's time between calls, in ticks times 16
 	dense   int
 	banned  int64 // no spinning before this time-stamp
+	ban     int64 // how long the next ban is, in µs
+	noYield int64 // no yielding before this time-stamp
 	sentry  int   // the CPU the Sentry's thread is pinned to, -1 none
 
 	// The ticker's, under scheduler.mu.
@@ -79,16 +82,13 @@ func (p *policy) wait(t *Thread) bool {
 			p.sample(t)
 			return true
 		case 2:
-			p.banned = rdtsc() + 50000*perMicro()
+			p.banSpin()
 			p.leaveSpin(t)
 		}
 	case modeHand:
-		for i := 0; i < yields; i++ {
-			if atomic.LoadUint32(&s.turn) == turnRequest {
-				p.sample(t)
-				return true
-			}
-			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		if p.yield(t) {
+			p.sample(t)
+			return true
 		}
 	}
 	for {
@@ -106,6 +106,41 @@ func (p *policy) wait(t *Thread) bool {
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 0)
 	}
+}
+
+// yield gives the CPU away a few times, until it is the Sentry's turn. When
+// somebody else than the guest takes it, both sides stop yielding for a while:
+// a sleeper that is woken gets the CPU back sooner than who yielded it.
+func (p *policy) yield(t *Thread) bool {
+	s := t.slot
+	if p.noYield != 0 {
+		if rdtsc() < p.noYield {
+			return false
+		}
+		p.noYield = 0
+		atomic.StoreUint32(&s.yields, yields)
+	}
+	last := rdtsc()
+	for i := 0; i < yields; i++ {
+		if atomic.LoadUint32(&s.turn) == turnRequest {
+			return true
+		}
+		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		now := rdtsc()
+		if now-last > gapMicros*perMicro() && atomic.LoadUint32(&s.turn) != turnRequest {
+			p.noYield = now + yieldBan*perMicro()
+			atomic.StoreUint32(&s.yields, 0)
+			return false
+		}
+		last = now
+	}
+	return false
+}
+
+// banSpin forbids spinning, longer each time.
+func (p *policy) banSpin() {
+	p.ban = min(max(2*p.ban, 50000), 2000000)
+	p.banned = rdtsc() + p.ban*perMicro()
 }
 
 // sample learns from an event, and changes the mode where that pays.
@@ -159,7 +194,10 @@ func (p *policy) pin(t *Thread, cpu int) {
 	}
 	p.cpu.Store(int32(cpu))
 	p.avg = 0
-	t.slot.spinTSC, t.slot.yields = 0, yields
+	t.slot.spinTSC = 0
+	if p.noYield == 0 {
+		t.slot.yields = yields
+	}
 	p.mode.Store(modeHand)
 }
 
@@ -177,7 +215,10 @@ func (p *policy) enterSpin(t *Thread) {
 
 func (p *policy) leaveSpin(t *Thread) {
 	sched.spinners.Add(-1)
-	t.slot.spinTSC, t.slot.yields = 0, yields
+	t.slot.spinTSC = 0
+	if p.noYield == 0 {
+		t.slot.yields = yields
+	}
 	cpu := int(p.cpu.Load())
 	pinThread(0, 1<<uint(cpu))
 	p.sentry = cpu

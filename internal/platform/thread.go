@@ -206,7 +206,9 @@ type Ids struct{ PID, TID, PPID, UID, EUID, GID, EGID uint32 }
 func (t *Thread) SetIds(i Ids, valid bool) {
 	s := t.slot
 	s.pid, s.tid, s.ppid, s.uid, s.euid, s.gid, s.egid = i.PID, i.TID, i.PPID, i.UID, i.EUID, i.GID, i.EGID
+	s.gettime = 0
 	if valid {
+		s.gettime = t.proc.p.gettime
 		atomic.StoreUint32(&s.answers, answersValid)
 	} else {
 		atomic.StoreUint32(&s.answers, 0)

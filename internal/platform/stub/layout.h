@@ -101,7 +101,8 @@ struct slot {
 	u32 answers;  /* the ids below are valid */
 	u32 pid, tid, ppid, uid, euid, gid, egid;
 	u32 parked; /* the call blocks: do not yield for the answer */
-	u32 pad3[4];
+	u32 pad3[2];
+	u64 gettime; /* the vdso's clock_gettime, or 0 */
 	/* 0x100: the request */
 	u32 kind, nr;
 	u64 arg[6];
@@ -139,6 +140,7 @@ struct thread {
 	u32 tls_set;
 	u64 tls;
 	u64 rip_start, rsp_start;
+	u32 slow; /* calls answered here though they came through SIGSYS */
 };
 #define T_SELF 0
 #define T_STACK_TOP 8

@@ -36,6 +36,8 @@ struct pair stub_fast(struct thread *t, u64 *regs)
 	struct pair p = { 0, 0 };
 	if (local_call(t, nr, regs + 1, &p.rax))
 		return p;
+	if (nr == 228 && (p.rax = clock(s, regs + 1)) != -1)
+		return p;
 	for (;;) {
 		precopy(s, nr, regs + 1);
 		s->nr = nr;
@@ -88,7 +90,9 @@ static void stub_call(struct thread *t, struct siginfo *si, struct ucontext *uc)
 		a[3] = uc->reserved[2];
 		uc->link = 0;
 	}
-	if (local_call(t, nr, a, &result)) {
+	/* Let the Sentry see some of these sites too, so that it patches them. */
+	u32 n = ++t->slow;
+	if ((nr == NR_arch_prctl || (n & (n < 256 ? 3 : 63))) && local_call(t, nr, a, &result)) {
 		uc->r.rax = result;
 		return;
 	}

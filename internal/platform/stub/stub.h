@@ -69,6 +69,7 @@ struct ucontext *copy_frame(struct ucontext *uc, u64 top);
 /* calls.c */
 int local_call(struct thread *t, u64 nr, u64 *a, s64 *result);
 s64 native_futex(struct thread *t, u64 *a);
+s64 clock(struct slot *s, u64 *a);
 void precopy(struct slot *s, u64 nr, u64 *a);
 
 #define SYS1(n, a) sys6(n, (u64)(a), 0, 0, 0, 0, 0)

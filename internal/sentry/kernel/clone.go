@@ -88,6 +88,14 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) (func(*Task) platform.Kind, 
 	if a.Flags&unix.CLONE_SETTLS != 0 {
 		st.SetTLS, st.TLS = true, a.TLS
 	}
+	// In shared memory the ids must stand before the child runs: it may have
+	// exited, and cleared its own, before the caller is back.
+	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
+		t.CopyOut(a.ParentTID, le32(uint32(child.tid)))
+	}
+	if a.Flags&unix.CLONE_CHILD_SETTID != 0 {
+		t.CopyOut(a.ChildTID, le32(uint32(child.tid)))
+	}
 	c, err := th.Clone(st)
 	if err != nil {
 		return nil, asErrno(err)
@@ -165,11 +173,8 @@ func (t *Task) cloneShare(child *Task, a *CloneArgs) {
 
 // cloneTell stores ids where the flags ask for it.
 func (t *Task) cloneTell(child *Task, a *CloneArgs) abi.Errno {
-	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
+	if a.Flags&unix.CLONE_PARENT_SETTID != 0 && a.Flags&unix.CLONE_VM == 0 {
 		t.CopyOut(a.ParentTID, le32(uint32(child.tid)))
-	}
-	if a.Flags&unix.CLONE_CHILD_SETTID != 0 && a.Flags&unix.CLONE_VM != 0 {
-		t.CopyOutNow(a.ChildTID, le32(uint32(child.tid)))
 	}
 	if a.Flags&unix.CLONE_PIDFD == 0 {
 		return 0
