@@ -125,9 +125,7 @@ func doCgroup(memory, pids int64) (*cgroup, error) {
 	}
 	res := &cgroups.Resources{SkipDevices: true, Memory: memory}
 	if pids > 0 {
-		// The limit counts host threads. Those of the Sentry and the Gofer
-		// are not the guest's; the guest kernel holds the exact limit.
-		limit := pids + ownThreads
+		limit := hostTasks(pids)
 		res.PidsLimit = &limit
 	}
 	conf := &cgroups.Cgroup{Name: fmt.Sprint(doPrefix, os.Getpid()), Resources: res}
@@ -158,9 +156,20 @@ func doCgroup(memory, pids int64) (*cgroup, error) {
 	return c, nil
 }
 
-// ownThreads is how many threads of the Sentry and the Gofer a pids limit
-// leaves room for, beside one Sentry thread for each of the guest's.
+// ownThreads is how many threads of the Sentry and the Gofer a limit of tasks
+// leaves room for.
 const ownThreads = 64
+
+// hostTasks is the limit for a cgroup whose guest may have so many tasks: each
+// has a thread of the guest's and one of the Sentry's. The guest kernel holds
+// the limit exactly, with the error that fork(2) has for it; were the cgroup to
+// stop the Sentry's own threads, the sandbox would end.
+func hostTasks(limit int64) int64 {
+	if limit <= 0 {
+		return limit
+	}
+	return 2*limit + ownThreads
+}
 
 // sweepDoCgroups removes what a `do` that was killed has left: an empty cgroup
 // that is named after a process which no longer exists.

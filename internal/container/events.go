@@ -125,6 +125,7 @@ func (rt *Runtime) StatsEvent(id string) (*Event, error) {
 	}
 	if inner, err := c.sandbox().Stats(); err == nil {
 		s.fromSentry(inner)
+		s.Pids = pidsStats{Current: inner.Pids, Limit: uint64(c.rec.Limits.Pids)}
 	} else {
 		rt.Debug("statistics of the Sentry: %v", err)
 	}

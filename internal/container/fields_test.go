@@ -243,7 +243,6 @@ func TestMalformed(t *testing.T) {
 		{edit(func(s *specs.Spec) { s.Mounts[1].Destination = "dev" }), "mounts[1].destination"},
 		{edit(func(s *specs.Spec) { s.Mounts[1].Type = "ext4" }), "mounts[1]: type \"ext4\" is refused"},
 		{edit(func(s *specs.Spec) { s.Mounts[1].Options = []string{"bind"}; s.Mounts[1].Source = "" }), "mounts[1].source"},
-		{edit(func(s *specs.Spec) { s.Mounts[1].Options = []string{"rbind", "size=3"} }), "mounts[1]: option \"size=3\""},
 		{edit(func(s *specs.Spec) { s.Mounts[1].Options = []string{"rbind", "idmap"} }), "mounts[1]: option \"idmap\" is refused"},
 		{edit(func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "x"}}} }), "hooks.poststop[0].path"},
 		{edit(func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/x", Timeout: &neg}}} }), "hooks.poststop[0].timeout"},

@@ -114,8 +114,6 @@ func parseMount(m *specs.Mount) (out wire.Mount, err error) {
 		}
 	}
 	switch {
-	case bind && len(data) > 0:
-		return out, fmt.Errorf("option %q is none of a bind mount", data[0])
 	case bind:
 		out.Type = "gofer"
 	case !guestFilesystems[m.Type]:
@@ -140,6 +138,9 @@ func (c *checker) mounts(list []specs.Mount) {
 		out, err := parseMount(m)
 		if err != nil {
 			c.errorf(path, "%v", err)
+		}
+		if out.Type == "gofer" && out.Data != "" {
+			c.warn("%s.options: %q has no effect: it is no option of a bind mount", path, out.Data)
 		}
 		if out.Type == "gofer" && m.Source == "" {
 			c.errorf(path+".source", "is required for a bind mount")
@@ -171,6 +172,7 @@ func mountsOf(b *bundle, gofer *wire.GoferConfig) ([]wire.Mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("mounts[%d].source: %w", i, err)
 		}
+		m.Data = ""
 		m.Gofer, m.File, m.Shared, m.Overlay = len(gofer.Mounts), !st.IsDir(), true, wire.OverlayNone
 		out = append(out, m)
 		readonly := m.Flags&unix.MS_RDONLY != 0

@@ -89,7 +89,7 @@ func resourcesOf(r *specs.LinuxResources) *cgroups.Resources {
 		}
 	}
 	if r.Pids != nil && r.Pids.Limit != nil {
-		limit := *r.Pids.Limit
+		limit := hostTasks(*r.Pids.Limit)
 		out.PidsLimit = &limit
 	}
 	blockIO(out, r.BlockIO)
