@@ -102,3 +102,10 @@ func (t *Task) resetSignals() {
 // SignalQueue is notified when a signal has been queued for the process or one
 // of its threads (signalfd(2)).
 func (tg *ThreadGroup) SignalQueue() *waiter.Queue { return &tg.sig.fdQueue }
+
+// hasExeced tells whether the process has run an exec since its fork.
+func (tg *ThreadGroup) hasExeced() bool {
+	tg.k.mu.RLock()
+	defer tg.k.mu.RUnlock()
+	return tg.didExec
+}

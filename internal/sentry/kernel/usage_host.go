@@ -18,8 +18,9 @@ import (
 // Sentry has no /proc, each thread counts for an equal part of its process.
 
 // longLife is the age from which on an exit is worth reading the host's longer
-// files for faults and peak memory: before, what is resident stands for the
-// peak.
+// files for faults and peak memory. Before, what is resident stands for the
+// peak, and a fork that did not even exec has none: reading it would cost a
+// twentieth of its life.
 const longLife = 5e6
 
 // cpuClockID is a clock of the host's (clock_getcpuclockid(3)).
@@ -137,9 +138,10 @@ func (t *Task) acctHost() {
 		u.UTime = t.tg.sharedClock(tasks)
 	}
 	if th := t.plat.th.Load(); th != nil && last {
-		if pid := th.Process().PID(); ktime.Mono()-t.tg.startMono > longLife {
+		switch pid := th.Process().PID(); {
+		case ktime.Mono()-t.tg.startMono > longLife:
 			u.hostMemory(pid)
-		} else {
+		case t.tg.hasExeced():
 			u.MaxRSS = residentKiB(pid)
 		}
 	}
