@@ -15,7 +15,7 @@ func init() {
 	Net.Publish()
 	register(
 		Row{Nr: unix.SYS_SOCKET, Name: "socket", Args: "int flags:sock int", Fn: sysSocket,
-			Missing: "families but AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK give EAFNOSUPPORT"},
+			Missing: "families but AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK give EAFNOSUPPORT; MPTCP, SCTP, UDP-Lite and sock_diag give EPROTONOSUPPORT"},
 		Row{Nr: unix.SYS_SOCKETPAIR, Name: "socketpair", Args: "int flags:sock int ptr", Fn: sysSocketpair},
 		Row{Nr: unix.SYS_BIND, Name: "bind", Args: "fd buf size", Fn: sysBind},
 		Row{Nr: unix.SYS_CONNECT, Name: "connect", Args: "fd buf size", Fn: sysConnect},
