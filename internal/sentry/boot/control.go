@@ -101,6 +101,9 @@ func (s *sandbox) Signal(args wire.SignalArgs) error {
 	case args.Pid != 0:
 		tg = s.k.ThreadGroupByPID(int32(args.Pid))
 	default:
+		if !args.Group && s.fromKeyboard(syscall.Signal(sig)) {
+			return nil
+		}
 		tg = s.init.task.ThreadGroup()
 	}
 	if tg == nil || tg.Exited() {
@@ -207,6 +210,25 @@ func (s *sandbox) forwardSignals(c chan os.Signal) {
 			s.init.relay.Resize()
 			continue
 		}
+		if s.fromKeyboard(n) {
+			continue
+		}
 		s.init.task.ThreadGroup().SignalFromOutside(int32(n))
 	}
+}
+
+// fromKeyboard gives what was typed at a host terminal that the guest has as it
+// is to the foreground group: the host's terminal knows no group of the guest's,
+// and has signalled the command that the user started.
+func (s *sandbox) fromKeyboard(sig syscall.Signal) bool {
+	t := s.init.tty
+	if t == nil || !s.cfg.InitKillable || t.ForegroundGroup() == 0 {
+		return false
+	}
+	switch sig {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH:
+		t.SignalForeground(int(sig))
+		return true
+	}
+	return false
 }

@@ -29,6 +29,7 @@ type outside struct {
 	fs     *vfs.FSContext
 	relay  *hostfile.Relay
 	pair   *tty.Pair
+	tty    *hostfile.Inode // a host terminal as standard input, or nil
 	status uint32
 	done   chan struct{}
 	host   []int         // host descriptors that make its files
@@ -99,6 +100,7 @@ func (s *sandbox) openFiles(o *outside) error {
 		}
 		if n, ok := hostfile.IsTerminal(f); ok && i == 0 {
 			n.MakeControlling(o.task)
+			o.tty = n
 			dev.SetConsole(n)
 		}
 	}
