@@ -77,7 +77,11 @@ func (s *sandbox) mount(m *wire.Mount) error {
 func (s *sandbox) filesystem(m *wire.Mount, at vfs.Path) (*vfs.Filesystem, error) {
 	switch m.Type {
 	case "gofer":
-		return s.tree(m.Gofer, m.Overlay, !m.Shared)
+		fs, err := s.tree(m.Gofer, m.Overlay, !m.Shared)
+		if err == nil {
+			fs.Top = m.Source
+		}
+		return fs, err
 	case "devpts":
 		i, e := devpts.New(m.Data)
 		if e != 0 {

@@ -45,6 +45,9 @@ type Filesystem struct {
 	Volatile bool
 	// ReadOnly is the superblock's own MS_RDONLY.
 	ReadOnly atomic.Bool
+	// Top, if not empty, is what mountinfo calls the root: of a tree of the
+	// host, its path there. Set before the first mount.
+	Top string
 
 	root     *Dentry
 	renameMu sync.RWMutex // held for writing while a rename moves names

@@ -33,7 +33,7 @@ func (ns *MountNamespace) GetMountInfo(root Path) []MountInfo {
 
 func (m *Mount) info(point string) MountInfo {
 	i := MountInfo{
-		ID: m.ID, Parent: m.ID, Dev: m.FS.Dev, Root: m.Root.nameInFS(), Point: point, Flags: m.Flags(),
+		ID: m.ID, Parent: m.ID, Dev: m.FS.Dev, Root: m.Root.nameInMountinfo(m.FS), Point: point, Flags: m.Flags(),
 		Type: m.FS.Type, Source: m.Source, SuperRO: m.FS.ReadOnly.Load(), SuperOpts: m.FS.Ops.Options(),
 	}
 	if at := m.at.Load(); at != nil {
@@ -43,6 +43,19 @@ func (m *Mount) info(point string) MountInfo {
 		i.Optional = "shared:" + strconv.Itoa(m.peer)
 	}
 	return i
+}
+
+// nameInMountinfo gives the dentry's path from its file system's root, as
+// mountinfo calls that.
+func (d *Dentry) nameInMountinfo(fs *Filesystem) string {
+	name := d.nameInFS()
+	switch {
+	case fs.Top == "" || fs.Top == "/":
+		return name
+	case name == "/":
+		return fs.Top
+	}
+	return fs.Top + name
 }
 
 // nameInFS gives the dentry's path from its file system's root.
