@@ -126,6 +126,24 @@ static u32 take_string(struct slot *s, u32 at, u64 addr)
 
 #define WRITE_MAX 16384ul
 
+/* take_parts sends along the first parts of a gathering write, whose struct
+ * iovec[n] was taken last. */
+static u32 take_parts(struct slot *s, u32 at, u64 n)
+{
+	if (!s->nin)
+		return at;
+	u64 *iov = (u64 *)((u8 *)s + SLOT_DATA + s->in[s->nin - 1].off), left = WRITE_MAX;
+	for (u64 i = 0; i < n && s->nin < MAX_IN; i++) {
+		u64 addr = iov[2 * i], len = iov[2 * i + 1];
+		if (len > left)
+			break;
+		left -= len;
+		if (len)
+			at = take(s, at, addr, len);
+	}
+	return at;
+}
+
 /* precopy sends along the small inputs of frequent calls: a cache of the
  * guest's memory for the Sentry, which asks for what is not there. */
 void precopy(struct slot *s, u64 nr, u64 *a)
@@ -186,9 +204,15 @@ void precopy(struct slot *s, u64 nr, u64 *a)
 	case 14: /* rt_sigprocmask */
 		take(s, at, a[1], 8);
 		return;
-	case 19: case 20: case 295: case 296: /* readv writev preadv pwritev */
+	case 19: case 295: /* readv preadv */
 		if (a[2] <= 64)
 			take(s, at, a[1], a[2] * 16);
+		return;
+	case 20: case 296: /* writev pwritev */
+		if (a[2] <= 64) {
+			at = take(s, at, a[1], a[2] * 16);
+			take_parts(s, at, a[2]);
+		}
 		return;
 	case 35:
 		take(s, at, a[0], 16);
