@@ -255,10 +255,10 @@ func (t *Task) decide(th *platform.Thread, v uint64, e abi.Errno, d *Delivery) {
 
 // buildFrame has the stub build the frame of a handler.
 func (t *Task) buildFrame(th *platform.Thread, d *Delivery) {
-	sp := t.guestSP
 	if !t.plat.delivered {
-		sp = th.Req.SP
+		t.guestSP = th.Req.SP
 	}
+	sp := t.guestSP // behind an earlier frame of this exit: on the same stack
 	alt := t.frameAltStack(sp)
 	top := t.handlerStack(d, sp)
 	out := platform.Delivery{
