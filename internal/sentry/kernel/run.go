@@ -208,6 +208,7 @@ func (t *Task) leaveSlowly(th *platform.Thread, v uint64, e abi.Errno) platform.
 		}
 	}
 	t.plat.user.Store(false)
+	t.plat.delivered = false
 	decided := keep || e == KeepRegs
 	for {
 		d := t.dequeueForDelivery()
