@@ -26,7 +26,6 @@ func init() {
 
 const (
 	oLargefile = 0x8000 // O_LARGEFILE, which 64-bit programs always have
-	oSyncBit   = 0x100000
 	modeBits   = 0o7777 // S_IALLUGO
 
 	// validOpen are all flags that open(2) knows; others it ignores.
