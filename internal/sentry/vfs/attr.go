@@ -95,6 +95,9 @@ func Chown(c Caller, p Path, uid, gid uint32) abi.Errno {
 	}
 	if perm.Mode&unix.S_IFMT != unix.S_IFDIR {
 		dropSetID(cr, perm, &s)
+		if s.Mask&SetMode != 0 && !ownerOrCapable(cr, perm) {
+			return unix.EPERM // it is a change of mode too
+		}
 		if perm.Mode&unix.S_IFMT == unix.S_IFREG {
 			ino.RemoveXattr(c, "security.capability")
 		}

@@ -234,7 +234,9 @@ func openCreateOnce(c Caller, at At, path string, look Lookup, flags, mode uint3
 		return nil, e
 	}
 	created := false
+	var dir Perm
 	for {
+		dir = w.perm
 		if !plain(w.last) || w.slash {
 			return nil, w.createdDir(flags)
 		}
@@ -257,10 +259,24 @@ func openCreateOnce(c Caller, at At, path string, look Lookup, flags, mode uint3
 	if w.perm.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return nil, unix.EISDIR
 	}
+	if stickyCreate(c.Creds().FSUID, dir, w.perm) {
+		return nil, unix.EACCES
+	}
 	if e := mayOpen(c, p, flags); e != 0 {
 		return nil, e
 	}
 	return openInode(c, p, flags, false)
+}
+
+// stickyCreate tells whether O_CREAT must not open what exists: another's device
+// or socket in a sticky directory that all may write to. Regular files and
+// fifos may be (fs.protected_regular and protected_fifos are 0).
+func stickyCreate(fsuid uint32, dir, file Perm) bool {
+	switch file.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFIFO:
+		return false
+	}
+	return dir.Mode&unix.S_ISVTX != 0 && dir.Mode&0002 != 0 && file.UID != dir.UID && file.UID != fsuid
 }
 
 // createdDir is the error for O_CREAT of what must be a directory.

@@ -76,7 +76,11 @@ func (i *inode) copyTo(up *content, size int64) abi.Errno {
 		if off >= end {
 			break
 		}
-		n, e := f.Read(vfs.Internal, fd, buf[:min(int64(len(buf)), end-off)], off)
+		stop := end
+		if hole, e := f.Seek(vfs.Internal, fd, off, unix.SEEK_HOLE); e == 0 {
+			stop = min(stop, hole)
+		}
+		n, e := f.Read(vfs.Internal, fd, buf[:min(int64(len(buf)), stop-off)], off)
 		if e != 0 {
 			return e
 		}
