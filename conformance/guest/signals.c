@@ -654,3 +654,21 @@ CASE(queue_limit_is_eagain) {
 	}
 	KILLED(p, SIGUSR2); // plain signals are never refused
 }
+
+CASE(several_handlers_at_one_moment) {
+	on_signal(SIGUSR1, note, 0);
+	on_signal(SIGUSR2, note, 0);
+	on_signal(SIGRTMIN, note, 0);
+	sigset_t s = sigs(SIGUSR1, SIGUSR2, SIGRTMIN, 0), none = sigs(0);
+	for (int i = 0; i < 3; i++) {
+		n_order = 0;
+		OK(sigprocmask(SIG_BLOCK, &s, NULL));
+		raise(SIGRTMIN), raise(SIGUSR2), raise(SIGUSR1);
+		EQ(n_order, 0);
+		OK(sigprocmask(SIG_SETMASK, &none, NULL));
+		EQ(n_order, 3); // the frames stack up: the last one built runs first
+		EQ(order[0], SIGRTMIN);
+		EQ(order[1], SIGUSR2);
+		EQ(order[2], SIGUSR1);
+	}
+}
