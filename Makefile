@@ -39,3 +39,12 @@ generate: ## build the stub's blob again (Debian 12's gcc)
 	go generate ./internal/platform
 
 include lab/lab.mk
+
+bench: build ## the Sentry against native and runc: ratios, beside what each may cost (root for all of it)
+	@command -v runc >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends runc >/dev/null; } || true
+	go run ./bench $(BENCH_FLAGS)
+
+fuzz: ## each fuzz target for a minute (FUZZTIME=…)
+	@for p in $$(grep -rl --include=*_test.go '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' $$p/*_test.go | cut -c6-); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-60s} ./$$p || exit 1; done; done

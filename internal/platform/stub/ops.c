@@ -162,8 +162,9 @@ static s64 poke(struct slot *s, u64 *a)
 	s64 r = SYS3(NR_mprotect, page, 4096, 7);
 	if (r < 0)
 		return r;
-	stub_copy((void *)a[0], (u8 *)s + SLOT_DATA + a[1], a[2]);
-	return SYS3(NR_mprotect, page, 4096, a[3]);
+	u64 rest = stub_copy((void *)a[0], (u8 *)s + SLOT_DATA + a[1], a[2]);
+	r = SYS3(NR_mprotect, page, 4096, a[3]);
+	return rest ? -14 : r;
 }
 
 static s64 install_filter(struct slot *s, u64 off, u64 n)

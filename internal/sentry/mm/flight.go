@@ -48,6 +48,17 @@ func (m *MemoryManager) settle(th *platform.Thread, start, end uint64) {
 	m.flights = keep
 }
 
+// busy tells whether another thread has a change of [start, end) on its way.
+// The caller holds mu.
+func (m *MemoryManager) busy(th *platform.Thread, start, end uint64) bool {
+	for _, f := range m.flights {
+		if f.th != th && f.start < end && start < f.end && !f.th.Landed(f.seq) {
+			return true
+		}
+	}
+	return false
+}
+
 func await(f flight) {
 	began := time.Now()
 	for i := 0; !f.th.Landed(f.seq); i++ {
@@ -74,4 +85,7 @@ func (m *MemoryManager) Forget(th *platform.Thread) {
 		}
 	}
 	m.flights = keep
+	if m.patches.by == th {
+		m.patches.by = nil
+	}
 }

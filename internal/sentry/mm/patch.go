@@ -30,6 +30,10 @@ type patchState struct {
 	sites  map[uint64]site
 	pages  []trampolines
 	shared bool
+
+	// The last patch: the thread whose reply has it.
+	by  *platform.Thread
+	seq uint32
 }
 
 // trampolines is one page of them, a hidden mapping.
@@ -44,6 +48,7 @@ func (p *patchState) fork(from *patchState) {
 	}
 	from.shared = true
 	*p = *from
+	p.by = nil
 }
 
 func (p *patchState) own() {
@@ -73,11 +78,28 @@ func (m *MemoryManager) Hit(th *platform.Thread, ip uint64, nr uint32) {
 		p.sites[at] = s
 		return
 	}
+	// Pages of code are made writable for a moment: not by two threads at once.
+	lo, hi := at&^uint64(pageMask)-PageSize, at&^uint64(pageMask)+2*PageSize
+	if m.patching(th) || m.busy(th, lo, hi) {
+		return
+	}
 	s.dead = true
 	if w, tramp, ok := m.patch(th, at, nr); ok {
 		s = site{writes: w, tramp: tramp}
+		m.depart(th, lo, hi)
+		m.depart(th, tramp&^uint64(pageMask), tramp&^uint64(pageMask)+PageSize)
+		p.by, p.seq = th, th.Seq()
 	}
 	p.sites[at] = s
+}
+
+// patching tells whether another thread's patch is on its way.
+func (m *MemoryManager) patching(th *platform.Thread) bool {
+	p := &m.patches
+	if p.by != nil && p.by.Landed(p.seq) {
+		p.by = nil
+	}
+	return p.by != nil && p.by != th
 }
 
 // patch makes the site at jump to a trampoline.
