@@ -12,7 +12,9 @@ import (
 
 // NoNewPrivs sets no_new_privs (prctl(2)).
 func NoNewPrivs() error {
-	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
+	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e == unix.ENOTSUP {
+		return fmt.Errorf("no_new_privs on every thread: this program was built with cgo; build it with CGO_ENABLED=0, as make build does")
+	} else if e != 0 {
 		return fmt.Errorf("no_new_privs: %w", e)
 	}
 	return nil
