@@ -70,18 +70,6 @@ func init() {
 		Row{Nr: unix.SYS_FUTEX_WAKE, Name: "futex_wake", Args: "ptr hex int hex"},
 		Row{Nr: unix.SYS_FUTEX_WAIT, Name: "futex_wait", Args: "ptr hex hex hex ptr int"},
 		Row{Nr: unix.SYS_FUTEX_REQUEUE, Name: "futex_requeue", Args: "ptr hex int int"})
-	ipc := func(nr uint32, name, args string) Row { return Row{Nr: nr, Name: name, Args: args} }
-	refuseUnlessBuilt("IPC of System V and POSIX queues are not built", unix.ENOSYS,
-		ipc(unix.SYS_SHMGET, "shmget", "hex size hex"), ipc(unix.SYS_SHMAT, "shmat", "int ptr hex"),
-		ipc(unix.SYS_SHMCTL, "shmctl", "int int ptr"), ipc(unix.SYS_SHMDT, "shmdt", "ptr"),
-		ipc(unix.SYS_SEMGET, "semget", "hex int hex"), ipc(unix.SYS_SEMOP, "semop", "int ptr size"),
-		ipc(unix.SYS_SEMCTL, "semctl", "int int int hex"), ipc(unix.SYS_SEMTIMEDOP, "semtimedop", "int ptr size ptr"),
-		ipc(unix.SYS_MSGGET, "msgget", "hex hex"), ipc(unix.SYS_MSGSND, "msgsnd", "int ptr size hex"),
-		ipc(unix.SYS_MSGRCV, "msgrcv", "int ptr size int hex"), ipc(unix.SYS_MSGCTL, "msgctl", "int int ptr"),
-		ipc(unix.SYS_MQ_OPEN, "mq_open", "str flags:open mode ptr"), ipc(unix.SYS_MQ_UNLINK, "mq_unlink", "str"),
-		ipc(unix.SYS_MQ_TIMEDSEND, "mq_timedsend", "fd buf size uint ptr"),
-		ipc(unix.SYS_MQ_TIMEDRECEIVE, "mq_timedreceive", "fd ptr size ptr ptr"),
-		ipc(unix.SYS_MQ_NOTIFY, "mq_notify", "fd ptr"), ipc(unix.SYS_MQ_GETSETATTR, "mq_getsetattr", "fd ptr ptr"))
 }
 
 // refuseUnlessBuilt refuses calls that another family may have, whichever comes
