@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Fork makes a copy of t's process. The child waits (WaitReady), and then for
-// its first reply, in the state that t's guest is in.
+// Fork makes a copy of t's process. The child waits for its first reply, in the
+// state that t's guest is in.
 func (t *Thread) Fork() (*Thread, error) {
 	area, err := newArea()
 	if err != nil {
@@ -53,9 +53,6 @@ func (t *Thread) adopt(p *Process) {
 	}
 	p.add(t)
 }
-
-// WaitReady waits until a forked process stands ready for its first reply.
-func (t *Thread) WaitReady() bool { return t.wait() == KindReady }
 
 // CloneState is what a new thread starts with.
 type CloneState struct {

@@ -37,7 +37,7 @@ const (
 	KindInterrupt Kind = 4   // Kick came while guest code ran, or ReplyTrap asked
 	KindDone      Kind = 5   // the operations are done
 	KindOpFail    Kind = 6   // an operation failed
-	KindReady     Kind = 7   // a new process waits for its first reply
+	KindReady     Kind = 7   // the zygote waits for its first reply
 	KindDied      Kind = 100 // the host process is gone
 )
 

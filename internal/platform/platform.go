@@ -205,16 +205,8 @@ func (p *Platform) Spawn() (*Thread, error) {
 
 func (p *Platform) spawn() (*Thread, error) {
 	p.zmu.Lock()
-	t, err := p.zygote.Fork()
-	p.zmu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	if !t.WaitReady() {
-		t.Free()
-		return nil, unix.EAGAIN
-	}
-	return t, nil
+	defer p.zmu.Unlock()
+	return p.zygote.Fork()
 }
 
 func (p *Platform) refill() {

@@ -90,11 +90,29 @@ func (t *Thread) Resume(rax uint64, flags uint32) Kind {
 	return t.wait()
 }
 
+// Release is Resume without the waiting, by whoever made the thread: Next gives
+// its first event, to the goroutine that will serve it.
+func (t *Thread) Release(rax uint64, flags uint32) {
+	t.slot.rax = rax
+	t.post(flags | replyFinal)
+}
+
+// Next gives the next event after Release.
+func (t *Thread) Next() Kind { return t.wait() }
+
 // Do has the operations carried out while the call goes on. It gives KindDone,
 // or what went wrong.
 func (t *Thread) Do() Kind {
 	t.post(0)
 	return t.wait()
+}
+
+// Flush has what was appended carried out now, if there is anything.
+func (t *Thread) Flush() Kind {
+	if t.nops == 0 {
+		return KindDone
+	}
+	return t.Do()
 }
 
 // post hands the turn to the guest.

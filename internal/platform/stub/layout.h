@@ -43,7 +43,7 @@ typedef long s64;
 #define K_INTERRUPT 4 /* the Sentry's kick came while guest code ran */
 #define K_DONE 5      /* the reply's operations were carried out */
 #define K_OPFAIL 6    /* operation failed_op failed with op_errno; the rest was not done */
-#define K_READY 7     /* a new process or thread waits for its first reply */
+#define K_READY 7     /* the zygote waits for its first reply */
 
 /* Flags of a reply. */
 #define R_FINAL 1 /* go back to the guest with rax; else post K_DONE and wait */

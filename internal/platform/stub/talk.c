@@ -46,15 +46,14 @@ u32 await(struct thread *t, struct ucontext *uc)
 	for (;;) {
 		struct slot *s = t->slot;
 		u32 kind = K_DONE;
+		s64 r = 0;
 		wait_turn(s);
 		ONCE(s->turn) = TURN_GUEST;
 		u32 n = ONCE(s->nops), flags = ONCE(s->rflags);
 		for (u32 i = 0; i < n && i < MAX_OPS; i++) {
-			s64 r = run_op(t, uc, &s->op[i]);
-			if (r == FORKED) {
-				kind = K_READY;
-				goto again;
-			}
+			r = run_op(t, uc, &s->op[i]);
+			if (r == FORKED)
+				break;
 			if (r < 0 && r > -4096) {
 				s->failed_op = i;
 				s->op_errno = -r;
@@ -62,11 +61,12 @@ u32 await(struct thread *t, struct ucontext *uc)
 				break;
 			}
 		}
+		if (r == FORKED)
+			continue; /* the child's own slot has its first reply, or will */
 		ONCE(s->done_seq) = ONCE(s->seq);
 		if (kind == K_DONE && (flags & R_FINAL))
 			return flags;
-	again:
-		post(t->slot, kind);
+		post(s, kind);
 	}
 }
 

@@ -72,6 +72,7 @@ func load(o options, args []string) (*sandbox, error) {
 	if fd := s.cfg.DebugLogFD; fd > 0 {
 		s.log = os.NewFile(uintptr(fd), "debug log")
 	}
+	kernel.OnlineCPUs() // before anything is placed on one of them
 	s.k = kernel.New(s.kernelConfig())
 	dispatch := kernel.Dispatcher(syscalls.Dispatch)
 	if s.cfg.Strace && s.log != nil {

@@ -53,8 +53,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	first, e := t.cloneHost(child, a)
-	if e != 0 {
+	if e := t.cloneHost(child, a); e != 0 {
 		child.Discard()
 		return 0, e
 	}
@@ -69,7 +68,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 		v = &vforkWait{parent: t}
 		child.plat.vforker = v
 	}
-	child.Start(t.plat.th.Load().CPU(), first)
+	child.Start(t.plat.th.Load().CPU(), firstEvent)
 	for v != nil && !v.done.Load() {
 		if t.BlockUninterruptible() != 0 {
 			break
@@ -79,7 +78,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 }
 
 // cloneHost makes the host's side of the child.
-func (t *Task) cloneHost(child *Task, a *CloneArgs) (func(*Task) platform.Kind, abi.Errno) {
+func (t *Task) cloneHost(child *Task, a *CloneArgs) abi.Errno {
 	th := t.plat.th.Load()
 	if a.Flags&unix.CLONE_VM == 0 {
 		return t.forkHost(child, th, a)
@@ -98,7 +97,7 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) (func(*Task) platform.Kind, 
 	}
 	c, err := th.Clone(st)
 	if err != nil {
-		return nil, asErrno(err)
+		return asErrno(err)
 	}
 	child.plat.th.Store(c)
 	child.mm = t.mm
@@ -106,10 +105,11 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) (func(*Task) platform.Kind, 
 	if st.Vfork {
 		t.mm.AddProcess(c.Process())
 	}
-	return resumeChild, 0
+	child.release()
+	return 0
 }
 
-func (t *Task) forkHost(child *Task, th *platform.Thread, a *CloneArgs) (func(*Task) platform.Kind, abi.Errno) {
+func (t *Task) forkHost(child *Task, th *platform.Thread, a *CloneArgs) abi.Errno {
 	var c *platform.Thread
 	m, e := t.mm.Fork(th, func() abi.Errno {
 		var err error
@@ -117,29 +117,26 @@ func (t *Task) forkHost(child *Task, th *platform.Thread, a *CloneArgs) (func(*T
 		return asErrno(err)
 	})
 	if e != 0 {
-		return nil, e
+		return e
 	}
 	child.plat.th.Store(c)
 	child.mm = m
 	m.AddProcess(c.Process())
-	sp, tls := a.Stack, a.Flags&unix.CLONE_SETTLS != 0
-	return func(ct *Task) platform.Kind {
-		if !c.WaitReady() {
-			return platform.KindDied
-		}
-		if sp != 0 {
-			c.SetSP(sp)
-		}
-		if tls {
-			c.SetFS(a.TLS)
-		}
-		if a.Flags&unix.CLONE_CHILD_SETTID != 0 {
-			ct.CopyOut(a.ChildTID, le32(uint32(ct.tid)))
-		}
-		m.WipeForked(c)
-		ct.plat.kind = platform.KindSyscall
-		return ct.leave(0, 0)
-	}, 0
+	if a.Stack != 0 {
+		c.SetSP(a.Stack)
+	}
+	if a.Flags&unix.CLONE_SETTLS != 0 {
+		c.SetFS(a.TLS)
+	}
+	if a.Flags&unix.CLONE_CHILD_SETTID != 0 {
+		child.CopyOut(a.ChildTID, le32(uint32(child.tid)))
+	}
+	m.WipeForked(c)
+	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
+		t.CopyOutNow(a.ParentTID, le32(uint32(child.tid)))
+	}
+	child.release()
+	return 0
 }
 
 func asErrno(err error) abi.Errno {
@@ -171,11 +168,8 @@ func (t *Task) cloneShare(child *Task, a *CloneArgs) {
 	}
 }
 
-// cloneTell stores ids where the flags ask for it.
+// cloneTell opens the pidfd that the flags ask for.
 func (t *Task) cloneTell(child *Task, a *CloneArgs) abi.Errno {
-	if a.Flags&unix.CLONE_PARENT_SETTID != 0 && a.Flags&unix.CLONE_VM == 0 {
-		t.CopyOut(a.ParentTID, le32(uint32(child.tid)))
-	}
 	if a.Flags&unix.CLONE_PIDFD == 0 {
 		return 0
 	}

@@ -39,19 +39,21 @@ func (t *Task) Start(cpu int, first func(*Task) platform.Kind) {
 	}()
 }
 
-// resumeChild is the first step of a cloned task: it returns 0 from clone.
-func resumeChild(t *Task) platform.Kind {
+// release lets a new task's guest run: it returns 0 from clone. Its goroutine
+// may start later, and begins with the first event (by whoever made the task).
+func (t *Task) release() {
+	th := t.plat.th.Load()
+	t.updateIds(th)
 	t.plat.kind = platform.KindSyscall
-	return t.leave(0, 0)
+	t.plat.user.Store(true)
+	th.Release(0, 0)
+	if t.interrupted() {
+		th.Kick()
+	}
 }
 
-// resumeForked waits for the new process to stand ready first.
-func resumeForked(t *Task) platform.Kind {
-	if !t.plat.th.Load().WaitReady() {
-		return platform.KindDied
-	}
-	return resumeChild(t)
-}
+// firstEvent is where the goroutine of a released task begins.
+func firstEvent(t *Task) platform.Kind { return t.plat.th.Load().Next() }
 
 // run handles events until the task exits.
 func (t *Task) run(k platform.Kind) {
@@ -108,10 +110,13 @@ func (t *Task) call(th *platform.Thread) platform.Kind {
 	if nr == unix.SYS_RT_SIGRETURN {
 		return t.sigreturn(th)
 	}
-	if t.plat.kind == platform.KindSyscall && !needsFrame(nr) {
-		t.mm.Hit(th, r.IP, nr)
-	}
+	ip := r.IP
 	v, e := t.k.dispatch(t, nr, &t.plat.args, r.IP)
+	// Behind the call: what a patch changes must not be left waiting while the
+	// call blocks.
+	if t.plat.kind == platform.KindSyscall && !needsFrame(nr) && e != ExitTask && e != EnterProgram {
+		t.mm.Hit(th, ip, nr)
+	}
 	return t.leave(v, e)
 }
 
@@ -168,6 +173,9 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 			return th.Resume(0, platform.ReplyRetry)
 		}
 		e = abi.ERESTARTSYS
+		if timedWait(&th.Req) {
+			e = abi.ERESTARTNOHAND
+		}
 	}
 	if t.plat.ids != t.creds.Load() {
 		t.updateIds(th)
@@ -186,8 +194,18 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 	return t.leaveSlowly(th, v, e)
 }
 
+// timedWait: a futex wait with a time limit, which a handler always ends.
+func timedWait(r *platform.Request) bool {
+	cmd := r.Args[1] & 127
+	return r.Args[3] != 0 && (cmd == 0 || cmd == 9)
+}
+
 // leaveSlowly is leave when signals may be due or a call is to be made again.
 func (t *Task) leaveSlowly(th *platform.Thread, v uint64, e abi.Errno) platform.Kind {
+	// The task may stop here: other threads must not wait for its changes of memory.
+	if k := th.Flush(); k != platform.KindDone {
+		return t.handle(k)
+	}
 	keep := e == KeepRegs
 	if e != 0 && e < 512 {
 		v, e = uint64(-int64(e)), 0
