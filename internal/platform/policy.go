@@ -49,6 +49,7 @@ type policy struct {
 	ban     int64 // how long the next ban is, in µs
 	noYield int64 // no yielding before this time-stamp
 	sentry  int   // the CPU the Sentry's thread is pinned to, -1 none
+	begun   bool  // it has a goroutine of its own; the zygote has not
 
 	// The ticker's, under scheduler.mu.
 	seenCalls  uint32
@@ -146,7 +147,7 @@ func (p *policy) banSpin() {
 // sample learns from an event, and changes the mode where that pays.
 func (p *policy) sample(t *Thread) {
 	p.calls.Add(1)
-	if sched.cpus < 2 {
+	if sched.cpus < 2 || !p.begun {
 		return
 	}
 	sched.active()
@@ -230,7 +231,7 @@ func (p *policy) leaveSpin(t *Thread) {
 // runs), for the goroutine that will serve it.
 func (t *Thread) Begin(cpu int) {
 	p := &t.policy
-	p.sentry = -1
+	p.sentry, p.begun = -1, true
 	sched.add(t)
 	if sched.cpus >= 2 && cpu >= 0 {
 		p.pin(t, cpu)
