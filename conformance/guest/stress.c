@@ -369,3 +369,28 @@ CASE(shared_counter_across_processes) {
 	for (int i = 0; i < 8; i++) JOIN(p[i]);
 	EQ(*n, 800000);
 }
+
+CASE(fork_and_new_code_while_a_thread_blocks) {
+	// fresh call sites, forks and exits must not wait for a thread that sleeps in a read
+	static int f[2];
+	OK(pipe(f));
+	void *body(void *a) {
+		char c;
+		EQ(read(f[0], &c, 1), 1);
+		return a;
+	}
+	pthread_t t;
+	PT(pthread_create(&t, NULL, body, NULL));
+	sleep_ms(20);
+	unsigned char code[] = {0xb8, SYS_getppid, 0, 0, 0, 0x0f, 0x05, 0xc3};
+	for (int i = 0; i < 30; i++) {
+		unsigned char *p = anon(PAGE);
+		memcpy(p + 16 * i, code, sizeof code);
+		OK(mprotect(p, PAGE, PROT_READ | PROT_EXEC));
+		for (int k = 0; k < 3; k++) EQ(((int (*)(void))(p + 16 * i))(), getppid());
+		CHILD(q) EQ(((int (*)(void))(p + 16 * i))(), getppid());
+		JOIN(q);
+	}
+	writen(f[1], "x", 1);
+	PT(pthread_join(t, NULL));
+}
