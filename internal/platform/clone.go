@@ -95,6 +95,12 @@ func (t *Thread) Clone(st CloneState) (*Thread, error) {
 		}
 	}
 	child.tid = int(t.Req.Result)
+	// The stub's word is a hint: it must be a thread of that process, or the
+	// Sentry could be made to place and to signal somebody else's.
+	if unix.Tgkill(proc.pid, child.tid, 0) != nil {
+		t.area.free(child)
+		return nil, unix.EAGAIN
+	}
 	child.adopt(proc)
 	return child, nil
 }
