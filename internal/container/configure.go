@@ -35,6 +35,9 @@ func (c *creation) configure() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Root.Readonly && c.rootOverlay() == wire.OverlayNone {
+		l.gofer.Mounts[0].MountPoints = mountPoints(mounts)
+	}
 	seccomp, err := compileSeccomp(cfg.Linux.Seccomp)
 	if err != nil {
 		return nil, fmt.Errorf("linux.seccomp.%w", err)

@@ -180,3 +180,12 @@ func mountsOf(b *bundle, gofer *wire.GoferConfig) ([]wire.Mount, error) {
 	}
 	return out, nil
 }
+
+// mountPoints are what must exist in the root for the mounts.
+func mountPoints(mounts []wire.Mount) (out []wire.MountPoint) {
+	for i := range mounts {
+		m := &mounts[i]
+		out = append(out, wire.MountPoint{Path: m.Destination, File: m.Type == "gofer" && m.File})
+	}
+	return out
+}

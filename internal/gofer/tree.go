@@ -53,6 +53,9 @@ func openTree(m wire.GoferMount) (*tree, error) {
 		return nil, fmt.Errorf("gofer: root of %s: statx of %s: %w", m.Dest, dir, e)
 	}
 	t.dev = devOf(&stx)
+	if base == "" {
+		t.makePoints(m.MountPoints)
+	}
 	return t, nil
 }
 

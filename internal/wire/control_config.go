@@ -22,6 +22,17 @@ type GoferMount struct {
 	// Shared says that others may change the tree while the sandbox runs
 	// (volumes): what was looked up must be looked up again.
 	Shared bool `json:"shared,omitempty"`
+	// MountPoints are made where they are missing, before the tree is served:
+	// what the guest's mounts need of a tree that is Readonly, in the order of
+	// the mounts. A path below an earlier one is another mount's.
+	MountPoints []MountPoint `json:"mountPoints,omitempty"`
+}
+
+// MountPoint is a path in the guest that something is to be mounted on: a
+// directory, or a file.
+type MountPoint struct {
+	Path string `json:"path"`
+	File bool   `json:"file,omitempty"`
 }
 
 // SentryConfig is what a Sentry reads from its --config-fd. It was made from a

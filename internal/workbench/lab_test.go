@@ -153,7 +153,7 @@ func TestLabContainerd(t *testing.T) {
 		t.Fatal(runErr)
 	}
 	for _, want := range []string{"hello from runc by ctr", "hello from crun by ctr", "hello from runsc by ctr", "hello from bulkhead by ctr",
-		"hello from runc by nerdctl", "hello from crun by nerdctl", "grpc_server_handled_total", `"job":"containerd"`} {
+		"hello from runc by nerdctl", "hello from crun by nerdctl", "hello from bulkhead by nerdctl", "grpc_server_handled_total", `"job":"containerd"`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the output has no %q", want)
 		}
