@@ -78,6 +78,9 @@ func load(o options, args []string) (*sandbox, error) {
 	if s.cfg.Strace && s.log != nil {
 		dispatch = syscalls.Trace(s.log, dispatch)
 	}
+	if s.log != nil {
+		s.k.CopyLog(s.log)
+	}
 	s.k.Attach(s.platform, dispatch, s.cfg.Strace)
 	if err := s.mountAll(); err != nil {
 		return nil, err
@@ -155,10 +158,17 @@ func (s *sandbox) watchGofer() {
 			continue
 		}
 		if err != nil || p[0].Revents&(unix.POLLHUP|unix.POLLRDHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
-			s.k.Kill()
-			return
+			break
 		}
 	}
+	s.mu.Lock()
+	started := s.started
+	s.mu.Unlock()
+	s.k.Kill()
+	if started { // finish is at work; it must not wait for ever
+		<-time.After(10 * time.Second)
+	}
+	os.Exit(128 + int(unix.SIGKILL))
 }
 
 // nextID names a process started by exec.

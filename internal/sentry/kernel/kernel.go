@@ -54,6 +54,7 @@ type Kernel struct {
 
 	users userTable
 	uts   utsNames
+	log   Log
 
 	// Constant once the first task runs.
 	platform    *platform.Platform

@@ -155,6 +155,7 @@ func (t *Task) fault(th *platform.Thread) {
 	if addr >= platform.StubBase && addr < platform.StubBase+1<<40 && code > 0 && code != SI_KERNEL {
 		code = 1 // SEGV_MAPERR: nothing is mapped there, as far as the guest can tell
 	}
+	t.logFault(sig, addr, r.IP, r.SP, r.Err)
 	t.ForceSignal(FaultInfo(sig, code, addr))
 }
 
@@ -300,6 +301,7 @@ func (t *Task) buildFrame(th *platform.Thread, d *Delivery) {
 func (t *Task) opFailed(th *platform.Thread) platform.Kind {
 	if t.plat.delivered {
 		t.plat.delivered = false
+		t.k.printk(6, "%s[%d] bad frame in signal delivery: sp %x", t.Name(), t.tg.pid, t.guestSP)
 		t.ForceSignal(KernelInfo(SIGSEGV, SI_KERNEL, 0, 0))
 		return t.leave(0, KeepRegs)
 	}

@@ -20,7 +20,7 @@ func init() {
 		Row{Nr: unix.SYS_PERSONALITY, Name: "personality", Args: "hex", Fn: sysPersonality,
 			Missing: "flags are kept; ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC change no layout"},
 		Row{Nr: unix.SYS_GETRANDOM, Name: "getrandom", Args: "buf size flags:getrandom", Fn: sysGetrandom},
-		Row{Nr: unix.SYS_SYSLOG, Name: "syslog", Args: "int ptr size", Fn: sysSyslog, Missing: "the log is empty"},
+		Row{Nr: unix.SYS_SYSLOG, Name: "syslog", Args: "int ptr size", Fn: sysSyslog},
 		Row{Nr: unix.SYS_MEMBARRIER, Name: "membarrier", Args: "int hex int", Fn: sysMembarrier,
 			Missing: "the SYNC_CORE and RSEQ commands; private barriers are as slow as global ones"},
 	)
@@ -161,33 +161,60 @@ const (
 	syslogConsoleLevel
 	syslogSizeUnread
 	syslogSizeBuffer
-
-	syslogBuffer = 1 << 17
 )
 
-// sysSyslog is syslog(2) on a log that is empty, with dmesg_restrict set.
+// sysSyslog is syslog(2), with dmesg_restrict set: there is no console, whose
+// levels are taken and change nothing.
 func sysSyslog(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	c := t.Creds()
 	if !c.Capable(auth.CAP_SYSLOG) && !c.Capable(auth.CAP_SYS_ADMIN) {
 		return 0, unix.EPERM
 	}
+	log, n := t.Kernel().Log(), int(min(a.Int(2), kernel.LogSize))
 	switch a.Int(0) {
 	case syslogRead, syslogReadAll, syslogReadClear:
-		if a[1] == 0 || a.Int(2) < 0 {
+		if a[1] == 0 || n < 0 {
 			return 0, unix.EINVAL
 		}
-		if a.Int(0) == syslogRead && a.Int(2) > 0 {
-			return 0, t.Pause() // no line ever comes
+		if n == 0 {
+			return 0, 0
 		}
+		if !accessOK(a[1], uint64(n)) {
+			return 0, unix.EFAULT
+		}
+		return syslogCopy(t, log, a.Int(0), a[1], n)
+	case syslogClear:
+		log.Clear()
 		return 0, 0
-	case syslogClose, syslogOpen, syslogClear, syslogConsoleOff, syslogConsoleOn, syslogSizeUnread:
+	case syslogSizeUnread:
+		return uint64(log.Unread()), 0
+	case syslogClose, syslogOpen, syslogConsoleOff, syslogConsoleOn:
 		return 0, 0
 	case syslogConsoleLevel:
 		return 0, einvalUnless(a.Int(2) >= 1 && a.Int(2) <= 8)
 	case syslogSizeBuffer:
-		return syslogBuffer, 0
+		return kernel.LogSize, 0
 	}
 	return 0, unix.EINVAL
+}
+
+func syslogCopy(t *kernel.Task, log *kernel.Log, action int32, addr uint64, n int) (uint64, abi.Errno) {
+	var b []byte
+	if action == syslogRead {
+		if e := t.SyslogWait(); e != 0 {
+			return 0, e
+		}
+		b = log.Read(n)
+	} else {
+		b = log.Last(n)
+	}
+	if e := t.CopyOut(addr, b); e != 0 {
+		return 0, e
+	}
+	if action == syslogReadClear {
+		log.Clear()
+	}
+	return uint64(len(b)), 0
 }
 
 // Commands of membarrier(2).
