@@ -1,11 +1,26 @@
-// Command bulkhead-bench is `bulkhead bench`: a program of its own, so that what
-// it imports (statistics, YAML, the report) weighs on no other command.
+// Command bulkhead-bench is `bulkhead bench`, and `bulkhead policy` when its
+// first argument is that verb: a program of its own, so that what it imports
+// (statistics, YAML, the report) weighs on no other command.
 package main
 
 import (
 	"os"
 
 	"bulkhead.dev/bulkhead/internal/workbench"
+	"bulkhead.dev/bulkhead/internal/workbench/policy"
 )
 
-func main() { os.Exit(workbench.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+// verbs are the commands of `bulkhead` beside bench that live here.
+var verbs = map[string]func(args []string) int{
+	"policy": func(args []string) int { return policy.Main(args, os.Stdin, os.Stdout, os.Stderr) },
+}
+
+func main() {
+	args := os.Args[1:]
+	if len(args) > 0 {
+		if verb, ok := verbs[args[0]]; ok {
+			os.Exit(verb(args[1:]))
+		}
+	}
+	os.Exit(workbench.Main(args, os.Stdin, os.Stdout, os.Stderr))
+}

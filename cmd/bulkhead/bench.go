@@ -21,20 +21,30 @@ func init() {
 		examples: "bulkhead bench --quick\n" +
 			"bulkhead bench --full --out report\n" +
 			"bulkhead bench compare old/results.json report/results.json",
-		setup: func(c *context) func(args []string) int { return c.bench },
+		workbench: true,
+		setup:     workbench("bench"),
 	})
 }
 
-// bench becomes the bench program: beside this one, else on the PATH.
-func (c *context) bench(args []string) int {
-	path, err := findBench()
-	if err != nil {
-		fmt.Fprintf(c.stderr, "bulkhead bench: %s is neither beside this program nor on the PATH: make build makes both\n", benchProgram)
-		return exitFailure
+// workbench becomes the bench program, beside this one or else on the PATH, for
+// one of its verbs; bench itself is what it does without a verb.
+func workbench(verb string) func(c *context) func(args []string) int {
+	return func(c *context) func(args []string) int {
+		return func(args []string) int {
+			path, err := findBench()
+			if err != nil {
+				fmt.Fprintf(c.stderr, "bulkhead %s: %s is neither beside this program nor on the PATH: make build makes both\n", verb, benchProgram)
+				return exitFailure
+			}
+			argv := []string{benchProgram}
+			if verb != "bench" {
+				argv = append(argv, verb)
+			}
+			err = syscall.Exec(path, append(argv, args...), os.Environ())
+			fmt.Fprintf(c.stderr, "bulkhead %s: %s: %v\n", verb, path, err)
+			return exitFailure
+		}
 	}
-	err = syscall.Exec(path, append([]string{benchProgram}, args...), os.Environ())
-	fmt.Fprintf(c.stderr, "bulkhead bench: %s: %v\n", path, err)
-	return exitFailure
 }
 
 func findBench() (string, error) {

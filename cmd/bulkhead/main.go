@@ -35,6 +35,9 @@ type command struct {
 	short    string // one line for `help`
 	examples string // shown by --help
 	hidden   bool
+	// workbench says that another program, bulkhead-bench, is the command: its
+	// flags and its help are its own.
+	workbench bool
 	// setup defines the command's flags and returns what runs it: the result
 	// is the exit code.
 	setup func(c *context) func(args []string) int
@@ -76,10 +79,10 @@ func run(argv []string, stdin, stdout, stderr *os.File) int {
 
 func internalCommand(name string) bool {
 	switch name {
-	case "sentry", "gofer", "exec-proxy", "bench":
+	case "sentry", "gofer", "exec-proxy":
 		return commands[name] != nil
 	}
-	return false
+	return commands[name] != nil && commands[name].workbench
 }
 
 // runCommand parses a command's own flags and runs it.
