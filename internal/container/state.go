@@ -237,8 +237,8 @@ func (c *Container) save() error {
 // status is what has become of the container by now.
 func (c *Container) status() string {
 	switch {
-	case !c.rec.Sentry.alive():
-		return StatusStopped
+	case !c.rec.Sentry.alive(), c.rec.Loaded && c.rec.Gofer.Pid > 0 && !c.rec.Gofer.alive():
+		return StatusStopped // a Sentry whose files are gone ends at once
 	case !c.rec.Loaded:
 		return StatusCreating
 	case c.rec.Paused:
