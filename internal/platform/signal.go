@@ -6,6 +6,7 @@ import "encoding/binary"
 type Delivery struct {
 	Handler, Restorer uint64
 	StackTop          uint64 // of the alternate stack, or 0
+	StackLow          uint64 // the begin of the alternate stack that the frame must not leave, or 0
 	Signo             uint32
 	Info              *[128]byte
 	Mask              uint64 // saved in the frame
@@ -27,7 +28,7 @@ func (t *Thread) Deliver(d *Delivery) {
 		t.failed = KindOpFail
 		return
 	}
-	t.add(opDeliver, d.Handler, d.Restorer, d.StackTop, uint64(d.Signo), uint64(off))
+	t.add(opDeliver, d.Handler, d.Restorer, d.StackTop, uint64(d.Signo), uint64(off), d.StackLow)
 }
 
 // SetRax sets the guest's result before frames are built.

@@ -48,7 +48,8 @@ struct ucontext *copy_frame(struct ucontext *uc, u64 top)
 /* deliver builds a frame for a handler on the guest's stack.
  * a[0] handler, a[1] restorer, a[2] top of the alternate stack or 0,
  * a[3] signal, a[4] offset of {siginfo 128, mask 8, ss_sp 8, ss_flags 8,
- * ss_size 8} in the slot's data. */
+ * ss_size 8} in the slot's data, a[5] what the frame must lie above: the
+ * alternate stack's begin, or 0. */
 s64 deliver(struct thread *t, struct ucontext *uc, struct op *op)
 {
 	struct { u64 pretcode; struct ucontext uc; u64 info[16]; } f;
@@ -59,7 +60,7 @@ s64 deliver(struct thread *t, struct ucontext *uc, struct op *op)
 	u64 n = fp_size(uc->fpstate);
 	u64 fp = sp - n & -64ul;
 	u64 at = (fp - FRAME_SIZE & -16ul) - 8;
-	if (sp > STUB_BASE || at > STUB_BASE)
+	if (sp > STUB_BASE || at > STUB_BASE || at <= ONCE(op->a[5]))
 		return -14;
 	f.pretcode = op->a[1];
 	copy8((u64 *)&f.uc, (u64 *)uc, sizeof *uc / 8);

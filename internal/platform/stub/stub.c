@@ -141,6 +141,12 @@ void stub_kicked(struct ucontext *uc, struct thread *t)
 
 static int within(u64 ip, const u8 *from, const u8 *to) { return ip >= (u64)from && ip < (u64)to; }
 
+/* in_clock: the vdso runs for the stub, whose stack sp is then. */
+static int in_clock(struct thread *t, u64 ip, u64 sp)
+{
+	return ip >= VDSO_BASE && ip < PRIV_BASE && sp - (u64)t < PRIV_SIZE;
+}
+
 static int in_stub(u64 ip) { return ip >= STUB_BASE && ip < STUB_BASE + STUB_TEXT_SIZE; }
 
 /* fixup: a fault in one of the copy routines goes on at its end. */
@@ -186,9 +192,14 @@ int stub_signal(int sig, struct siginfo *si, struct ucontext *uc, struct thread 
 		}
 		if ((sig == 11 || sig == 7) && fixup(&uc->r.rip))
 			return 0;
-		/* The guest jumped in here, or the stub is wrong: end this process. */
+		/* The guest jumped in here, or the stub is wrong: end this process,
+		 * by a call that the filter does not let pass. */
 		for (;;)
-			__asm__ volatile("movq $0, 0; hlt");
+			SYS1(NR_getpid, 0);
+	}
+	if (sig == SIG_KICK && in_clock(t, ip, uc->r.rsp)) {
+		t->kicked = 1;
+		return 0;
 	}
 	if (sig == 31)
 		stub_call(t, si, uc);
@@ -201,8 +212,10 @@ int stub_signal(int sig, struct siginfo *si, struct ucontext *uc, struct thread 
 
 static void set_action(int sig)
 {
-	/* ONSTACK SIGINFO RESTORER; SIG_KICK is held off in its own handler alone */
-	struct { u64 handler, flags, restorer, mask; } sa = { (u64)sig_entry, 0x0c000004, (u64)sig_restorer, 0 };
+	/* ONSTACK SIGINFO RESTORER; SIG_KICK is held off in its own handler alone.
+	 * NODEFER for faults: the frame of a fault may be built on bad memory. */
+	u64 nodefer = sig == 11 || sig == 7 || sig == 4 ? 0x40000000 : 0;
+	struct { u64 handler, flags, restorer, mask; } sa = { (u64)sig_entry, 0x0c000004 | nodefer, (u64)sig_restorer, 0 };
 	sys6(NR_rt_sigaction, sig, (u64)&sa, 0, 8, 0, 0);
 }
 

@@ -289,20 +289,50 @@ func (t *Task) buildFrame(th *platform.Thread, d *Delivery) {
 		out.StackTop = top
 		t.guestSP = top - 1024
 	}
+	if top != sp || t.onAltStack(sp) {
+		out.StackLow = t.sig.alt.SP
+	}
 	ok := d.Action.Flags&SA_RESTORER != 0 && top >= 4096
 	if ok {
+		if f := &t.plat.frames; !t.plat.delivered {
+			*f = framesBegun{mask: t.sig.blocked, alt: t.sig.alt, sig: d.Sig}
+		} else if d.Sig == SIGSEGV {
+			f.sig = SIGSEGV
+		}
 		th.Deliver(&out)
 		t.plat.delivered = true
 	}
 	t.handlerStarted(d, ok)
 }
 
+// framesBegun is what a task was before the frames of an exit, in case they
+// cannot be built.
+type framesBegun struct {
+	mask SignalSet
+	alt  AltStack
+	sig  int32 // whose frame; SIGSEGV if one is
+}
+
+// framesFailed: the stack is bad. As force_sigsegv, SIGSEGV follows, and ends
+// the process if it was SIGSEGV's own frame.
+func (t *Task) framesFailed() {
+	f := &t.plat.frames
+	t.plat.delivered = false
+	t.sig.alt = f.alt
+	t.setBlocked(f.mask)
+	t.k.printk(6, "%s[%d]: bad frame in signal delivery: sp %x", t.Name(), t.tg.pid, t.guestSP)
+	info := KernelInfo(SIGSEGV, SI_KERNEL, 0, 0)
+	if f.sig == SIGSEGV {
+		t.ForceFatal(info)
+		return
+	}
+	t.ForceSignal(info)
+}
+
 // opFailed: an operation of the last reply could not be carried out.
 func (t *Task) opFailed(th *platform.Thread) platform.Kind {
 	if t.plat.delivered {
-		t.plat.delivered = false
-		t.k.printk(6, "%s[%d] bad frame in signal delivery: sp %x", t.Name(), t.tg.pid, t.guestSP)
-		t.ForceSignal(KernelInfo(SIGSEGV, SI_KERNEL, 0, 0))
+		t.framesFailed()
 		return t.leave(0, KeepRegs)
 	}
 	if f := t.plat.opErrno; f != nil {

@@ -22,6 +22,7 @@ type taskPlatform struct {
 	args      [6]uint64     // its arguments, copied once
 	ids       *auth.Creds   // what the stub answers ids from
 	delivered bool          // the reply has signal frames
+	frames    framesBegun   // if it has
 	opErrno   func()        // undoes what the reply's operations were to do
 
 	clearTID   uint64 // set_tid_address(2)
