@@ -14,8 +14,8 @@ var syscallsHelp func(w io.Writer, args []string) error
 
 func init() {
 	register(&command{
-		name: "help", args: "[COMMAND | syscalls [-o json]]", short: "show the commands, one of them, or the table of system calls",
-		examples: "bulkhead help do\nbulkhead help syscalls -o json",
+		name: "help", args: "[COMMAND | syscalls [-o json] | filters [-o json]]", short: "show the commands, one of them, the table of system calls, or the seccomp filters",
+		examples: "bulkhead help do\nbulkhead help syscalls -o json\nbulkhead help filters",
 		setup:    func(c *context) func([]string) int { return c.help },
 	})
 	register(&command{
@@ -41,6 +41,12 @@ func (c *context) help(args []string) int {
 		}
 		if err := syscallsHelp(c.stdout, args[1:]); err != nil {
 			return c.fail(fmt.Errorf("help syscalls: %w", err))
+		}
+		return 0
+	}
+	if args[0] == "filters" {
+		if err := printFilters(c.stdout, args[1:]); err != nil {
+			return c.fail(fmt.Errorf("help filters: %w", err))
 		}
 		return 0
 	}

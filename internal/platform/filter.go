@@ -140,3 +140,20 @@ func filterBytes(f []unix.SockFilter) []byte {
 	}
 	return out
 }
+
+// GuestCall is a host call in a guest's reach, for `bulkhead help filters`.
+type GuestCall struct {
+	Nr      uint32
+	Name    string
+	Checked bool // its arguments are looked at
+	Reason  string
+}
+
+// GuestCalls lists all host calls in a guest's reach.
+func GuestCalls() []GuestCall {
+	var out []GuestCall
+	for _, r := range guestRules {
+		out = append(out, GuestCall{r.Nr, r.Name, r.check != nil, r.Reason})
+	}
+	return out
+}

@@ -99,3 +99,33 @@ func (f *Filter) check() error {
 	}
 	return nil
 }
+
+// String gives the condition as a reader of tables wants it.
+func (c Cond) String() string {
+	who := fmt.Sprintf("argument %d", c.Arg+1)
+	if c.Arg == IP {
+		who = "the call's address"
+	}
+	switch c.Test {
+	case Masked:
+		return fmt.Sprintf("%s & %#x = %#x", who, c.Mask, c.Value)
+	case Between:
+		return fmt.Sprintf("%s from %#x to %#x", who, c.Value, c.High)
+	}
+	return fmt.Sprintf("%s = %#x", who, c.Value)
+}
+
+// Holds says whether the condition holds for a call's arguments.
+func (c Cond) Holds(args *[6]uint64, ip uint64) bool {
+	v := ip
+	if c.Arg != IP {
+		v = args[c.Arg]
+	}
+	switch c.Test {
+	case Masked:
+		return v&c.Mask == c.Value
+	case Between:
+		return c.Value <= v && v <= c.High
+	}
+	return v == c.Value
+}
