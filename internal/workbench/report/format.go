@@ -140,3 +140,15 @@ func capital(s string) string {
 	r := []rune(s)
 	return strings.ToUpper(string(r[:1])) + string(r[1:])
 }
+
+// Value writes a value with its unit, for other pages than the report.
+func Value(v float64, unit string) string { return value(v, unit) }
+
+// Times writes a ratio, with its interval when there are several pairs.
+func Times(s stats.Summary) string {
+	t := times(s.Median)
+	if s.N > 1 {
+		t += fmt.Sprintf(" (%s–%s)", digits(s.Lo), digits(s.Hi))
+	}
+	return t
+}
