@@ -3088,15 +3088,12 @@ type Namespaces struct {
 	Uts    Namespaces_Kind        `protobuf:"varint,2,opt,name=uts,proto3,enum=bulkhead.agent.v1.Namespaces_Kind" json:"uts,omitempty"`
 	Cgroup Namespaces_Kind        `protobuf:"varint,3,opt,name=cgroup,proto3,enum=bulkhead.agent.v1.Namespaces_Kind" json:"cgroup,omitempty"`
 	// A container whose PID namespace to join; empty: its own.
-	PidOf                string   `protobuf:"bytes,4,opt,name=pid_of,json=pidOf,proto3" json:"pid_of,omitempty"`
-	User                 bool     `protobuf:"varint,5,opt,name=user,proto3" json:"user,omitempty"`
-	UidMap               []*IDMap `protobuf:"bytes,6,rep,name=uid_map,json=uidMap,proto3" json:"uid_map,omitempty"`
-	GidMap               []*IDMap `protobuf:"bytes,7,rep,name=gid_map,json=gidMap,proto3" json:"gid_map,omitempty"`
-	Time                 bool     `protobuf:"varint,8,opt,name=time,proto3" json:"time,omitempty"`
-	MonotonicOffsetNanos int64    `protobuf:"varint,9,opt,name=monotonic_offset_nanos,json=monotonicOffsetNanos,proto3" json:"monotonic_offset_nanos,omitempty"`
-	BoottimeOffsetNanos  int64    `protobuf:"varint,10,opt,name=boottime_offset_nanos,json=boottimeOffsetNanos,proto3" json:"boottime_offset_nanos,omitempty"`
+	PidOf  string   `protobuf:"bytes,4,opt,name=pid_of,json=pidOf,proto3" json:"pid_of,omitempty"`
+	User   bool     `protobuf:"varint,5,opt,name=user,proto3" json:"user,omitempty"`
+	UidMap []*IDMap `protobuf:"bytes,6,rep,name=uid_map,json=uidMap,proto3" json:"uid_map,omitempty"`
+	GidMap []*IDMap `protobuf:"bytes,7,rep,name=gid_map,json=gidMap,proto3" json:"gid_map,omitempty"`
 	// A container whose IPC namespace to join.
-	IpcOf         string `protobuf:"bytes,11,opt,name=ipc_of,json=ipcOf,proto3" json:"ipc_of,omitempty"`
+	IpcOf         string `protobuf:"bytes,8,opt,name=ipc_of,json=ipcOf,proto3" json:"ipc_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3178,27 +3175,6 @@ func (x *Namespaces) GetGidMap() []*IDMap {
 		return x.GidMap
 	}
 	return nil
-}
-
-func (x *Namespaces) GetTime() bool {
-	if x != nil {
-		return x.Time
-	}
-	return false
-}
-
-func (x *Namespaces) GetMonotonicOffsetNanos() int64 {
-	if x != nil {
-		return x.MonotonicOffsetNanos
-	}
-	return 0
-}
-
-func (x *Namespaces) GetBoottimeOffsetNanos() int64 {
-	if x != nil {
-		return x.BoottimeOffsetNanos
-	}
-	return 0
 }
 
 func (x *Namespaces) GetIpcOf() string {
@@ -4145,7 +4121,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03gid\x18\x06 \x01(\rR\x03gid\"7\n" +
 	"\aSeccomp\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\fR\x06filter\x12\x14\n" +
-	"\x05flags\x18\x02 \x01(\rR\x05flags\"\xf3\x03\n" +
+	"\x05flags\x18\x02 \x01(\rR\x05flags\"\xf5\x02\n" +
 	"\n" +
 	"Namespaces\x124\n" +
 	"\x03ipc\x18\x01 \x01(\x0e2\".bulkhead.agent.v1.Namespaces.KindR\x03ipc\x124\n" +
@@ -4154,12 +4130,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x06pid_of\x18\x04 \x01(\tR\x05pidOf\x12\x12\n" +
 	"\x04user\x18\x05 \x01(\bR\x04user\x121\n" +
 	"\auid_map\x18\x06 \x03(\v2\x18.bulkhead.agent.v1.IDMapR\x06uidMap\x121\n" +
-	"\agid_map\x18\a \x03(\v2\x18.bulkhead.agent.v1.IDMapR\x06gidMap\x12\x12\n" +
-	"\x04time\x18\b \x01(\bR\x04time\x124\n" +
-	"\x16monotonic_offset_nanos\x18\t \x01(\x03R\x14monotonicOffsetNanos\x122\n" +
-	"\x15boottime_offset_nanos\x18\n" +
-	" \x01(\x03R\x13boottimeOffsetNanos\x12\x15\n" +
-	"\x06ipc_of\x18\v \x01(\tR\x05ipcOf\"\x17\n" +
+	"\agid_map\x18\a \x03(\v2\x18.bulkhead.agent.v1.IDMapR\x06gidMap\x12\x15\n" +
+	"\x06ipc_of\x18\b \x01(\tR\x05ipcOf\"\x17\n" +
 	"\x04Kind\x12\a\n" +
 	"\x03NEW\x10\x00\x12\x06\n" +
 	"\x02VM\x10\x01\"M\n" +

@@ -83,9 +83,12 @@ const (
 )
 
 // Groups of modules in the initramfs, loaded when they are first needed.
-// GroupBoot is loaded before the channel is opened.
+// Those up to GroupBoot are loaded before the channel is opened; a kernel that
+// has neither of GroupErofs and GroupSquashfs mounts ext4 images alone.
 const (
-	GroupBoot     = "boot"     // the channel's transport and port
+	GroupMMIO     = "mmio"     // virtio over MMIO, where devices are there
+	GroupPCI      = "pci"      // virtio over PCI, where devices are there
+	GroupBoot     = "boot"     // the channel's port
 	GroupBlock    = "block"    // virtio_blk
 	GroupNet      = "net"      // virtio_net
 	GroupVsock    = "vsock"    // the virtio vsock transport

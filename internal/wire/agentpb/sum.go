@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "283f5abe52f028a06ffe187cf4848cd6d9e4fbd875f9e6564f9cbbc720f1130d"
+const protoSum = "b9b7ea21e580dade31c3a78ab4cd87de74977b9fd195fe372e50caadcf5f58b4"
