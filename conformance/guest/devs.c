@@ -158,6 +158,44 @@ CASE(sysfs_loopback) {
 	EQ(atoi(slurp("/sys/class/net/lo/type")), 772);
 }
 
+static void layout_text(void) {}
+HELPER(layout) {
+	long p = (long)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	printf("%lx %lx %lx %lx\n", (long)&p, p, (long)layout_text, (long)sbrk(0));
+	return 0;
+}
+
+// layout gives where a new program's stack, mappings, text and heap are.
+static char *layout(void) {
+	int p[2];
+	OK(pipe(p));
+	CHILD(c) {
+		dup2(p[1], 1);
+		helper("layout", NULL);
+	}
+	close(p[1]);
+	char *b = calloc(1, 200);
+	CHECK(read(p[0], b, 199) > 20);
+	close(p[0]);
+	JOIN(c);
+	return b;
+}
+
+CASE(personality_without_random_addresses) {
+	OK(syscall(SYS_personality, 0x0040000));
+	STR(layout(), layout());
+}
+
+CASE(personality_read_implies_exec) {
+	OK(syscall(SYS_personality, 0x0400000));
+	unsigned char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p[0] = 0xc3;
+	((void (*)(void))p)();
+	OK(mprotect(p, PAGE, PROT_NONE));
+	OK(mprotect(p, PAGE, PROT_READ));
+	((void (*)(void))p)();
+}
+
 CASE(personality_reads) {
 	EQ(syscall(SYS_personality, 0xffffffff), 0);
 	EQ(syscall(SYS_personality, 0x0040000), 0);

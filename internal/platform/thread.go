@@ -22,6 +22,7 @@ type Request struct {
 	Result   uint64
 	FailedOp uint32
 	OpErrno  unix.Errno
+	CPU      uint32 // where the call was made
 	nin      uint32
 	in       [maxIn]inSegment
 }
@@ -145,7 +146,7 @@ func (t *Thread) wait() Kind {
 	case KindSyscall, KindFast:
 		r.Nr, r.Args = s.nr, s.arg
 		r.nin, r.in = s.nin, s.in
-		r.Code, r.Err = s.code, s.err
+		r.Code, r.Err, r.CPU = s.code, s.err, s.cpu
 		if r.Kind == KindFast { // what stands there is an older fault's
 			r.Code, r.Err = 0, 0
 		}

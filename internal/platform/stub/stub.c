@@ -262,6 +262,7 @@ void zygote_main(u64 *sp)
 	for (u64 i = 0; i < sizeof sigs; i++)
 		set_action(sigs[i]);
 	SYS2(NR_prctl, 1, 9);
+	SYS2(NR_membarrier, 4 /* REGISTER_GLOBAL_EXPEDITED, for children too */, 0);
 	no_caps();
 	read_maps(t->slot);
 	converse(t, K_READY, 0);

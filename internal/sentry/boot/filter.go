@@ -53,7 +53,7 @@ var sentryRules = []seccomp.Rule{
 	{Nr: unix.SYS_GETSOCKOPT, Name: "getsockopt", Reason: "what kind of socket was inherited"},
 	{Nr: unix.SYS_SYSINFO, Name: "sysinfo", Reason: "how much memory is free, for sysinfo(2) and meminfo"},
 	{Nr: unix.SYS_GETCPU, Name: "getcpu", Reason: "the guest's getcpu"},
-	{Nr: unix.SYS_MEMBARRIER, Name: "membarrier", Reason: "barriers of guests, by the global one", When: []seccomp.Cond{seccomp.Arg(0, 1)}},
+	{Nr: unix.SYS_MEMBARRIER, Name: "membarrier", Reason: "barriers of guests, by the global expedited one", When: []seccomp.Cond{seccomp.Arg(0, 2)}},
 	{Nr: unix.SYS_CLOCK_GETTIME, Name: "clock_gettime", Reason: "CPU time of guests' threads; clocks without a vDSO"},
 	{Nr: unix.SYS_GETRANDOM, Name: "getrandom", Reason: "random bytes"},
 	{Nr: unix.SYS_RT_SIGACTION, Name: "rt_sigaction", Reason: "the runtime"},

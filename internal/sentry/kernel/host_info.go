@@ -26,11 +26,12 @@ func (tg *ThreadGroup) RegisterBarrier() { tg.barrier.Store(true) }
 // BarrierRegistered tells whether it was called since the last exec.
 func (tg *ThreadGroup) BarrierRegistered() bool { return tg.barrier.Load() }
 
-const membarrierGlobal = 1
+const membarrierGlobalExpedited = 2
 
-// GlobalBarrier has every running thread of the machine pass a full memory
-// barrier: the host's MEMBARRIER_CMD_GLOBAL.
-func (k *Kernel) GlobalBarrier() abi.Errno {
-	_, _, e := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+// Barrier has every thread of every guest that runs pass a full memory barrier:
+// the host's MEMBARRIER_CMD_GLOBAL_EXPEDITED, for which the zygote has
+// registered itself and all that it forks.
+func (k *Kernel) Barrier() abi.Errno {
+	_, _, e := unix.RawSyscall(unix.SYS_MEMBARRIER, membarrierGlobalExpedited, 0, 0)
 	return e
 }

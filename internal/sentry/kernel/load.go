@@ -34,7 +34,7 @@ func (t *Task) load(p *program, envv []string) (*loaded, abi.Errno) {
 	if err != nil {
 		return nil, asErrno(err)
 	}
-	l := &loaded{th: th, mm: mm.New(), creds: creds, secure: secure, name: p.path}
+	l := &loaded{th: th, mm: mm.New(t.execPersonality(secure)&ADDR_NO_RANDOMIZE != 0), creds: creds, secure: secure, name: p.path}
 	l.mm.AddProcess(th.Process())
 	if e := t.fill(l, p, im, interp, envv); e != 0 {
 		l.abandon()

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"strconv"
 	"sync"
@@ -76,6 +77,40 @@ func residence(m *mm.MemoryManager, total uint64) (rss, shared uint64) {
 		return total, 0
 	}
 	return min(pages*mm.PageSize, total), 0
+}
+
+// Resident says for each page from addr on whether it is in memory, as far as the
+// host's pagemap says; pages of files and of shared memory count as being there.
+func (t *Task) Resident(addr uint64, vec []byte) {
+	for i := range vec {
+		vec[i] = 1
+	}
+	p := t.mm.Host()
+	if p == nil || procDir() < 0 {
+		return
+	}
+	fd, err := unix.Openat(procDir(), strconv.Itoa(p.PID())+"/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	const entry, present = 8, 1 << 63 // pagemap.rst
+	var buf [512 * entry]byte
+	t.mm.Anonymous(addr, addr+uint64(len(vec))*mm.PageSize, func(start, end uint64) {
+		for start < end {
+			n := int(min((end-start)/mm.PageSize, 512))
+			got, err := unix.Pread(fd, buf[:n*entry], int64(start/mm.PageSize*entry))
+			if err != nil || got < entry {
+				return
+			}
+			for i := 0; i < got/entry; i++ {
+				if binary.LittleEndian.Uint64(buf[i*entry:])&present == 0 {
+					vec[(start-addr)/mm.PageSize] = 0
+				}
+				start += mm.PageSize
+			}
+		}
+	})
 }
 
 // HostPaths gives what a confined Sentry still opens by path: files of its

@@ -69,3 +69,21 @@ func (t *Task) SetTimerSlack(ns int64) {
 // Personality and SetPersonality are personality(2)'s (own goroutine).
 func (t *Task) Personality() uint32     { return t.personality }
 func (t *Task) SetPersonality(p uint32) { t.personality = p }
+
+// Flags of personality(2).
+const (
+	MMAP_PAGE_ZERO     = 0x0100000
+	ADDR_NO_RANDOMIZE  = 0x0040000
+	ADDR_COMPAT_LAYOUT = 0x0200000
+	READ_IMPLIES_EXEC  = 0x0400000
+
+	perClearOnSetID = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO
+)
+
+// execPersonality is what a program starts with: less, if it gains rights.
+func (t *Task) execPersonality(secure bool) uint32 {
+	if secure {
+		return t.personality &^ perClearOnSetID
+	}
+	return t.personality
+}

@@ -175,8 +175,24 @@ func (m *MemoryManager) locked() uint64 {
 	return n
 }
 
-// Mincore tells whether [addr, addr+length) is mapped; every mapped page counts
-// as resident.
+// Anonymous calls f for each part of [start, end) that is private memory of no
+// file.
+func (m *MemoryManager) Anonymous(start, end uint64, f func(start, end uint64)) {
+	var parts [][2]uint64
+	m.mu.Lock()
+	m.any(start, end, func(v *VMA) bool {
+		if v.File == nil && !v.Shared {
+			parts = append(parts, [2]uint64{max(start, v.Start), min(end, v.End)})
+		}
+		return false
+	})
+	m.mu.Unlock()
+	for _, p := range parts {
+		f(p[0], p[1])
+	}
+}
+
+// Mincore tells whether [addr, addr+length) is mapped, for mincore(2).
 func (m *MemoryManager) Mincore(addr, length uint64) abi.Errno {
 	if addr&pageMask != 0 {
 		return unix.EINVAL

@@ -56,7 +56,7 @@ func (m *MemoryManager) add(v *VMA) {
 // PlaceStack maps a stack of size bytes and gives its top.
 func (m *MemoryManager) PlaceStack(c vfs.Caller, th *platform.Thread, size uint64, prot uint32) (uint64, abi.Errno) {
 	size = roundUp(size)
-	top := stackTopMax - randomPage(1<<14)
+	top := stackTopMax - m.randomPage(1<<14)
 	v := &VMA{Start: top - size, End: top, Prot: prot, MayWrite: true, Grows: true, Name: "[stack]"}
 	m.mu.Lock()
 	if m.overlaps(v.Start, v.End) {
@@ -70,7 +70,7 @@ func (m *MemoryManager) PlaceStack(c vfs.Caller, th *platform.Thread, size uint6
 
 // PIEBase chooses where a position-independent program goes.
 func (m *MemoryManager) PIEBase(length, align uint64) uint64 {
-	return (pieBase + randomPage(randomPages)) &^ (align - 1)
+	return (pieBase + m.randomPage(randomPages)) &^ (align - 1)
 }
 
 // Find gives a free place for length bytes.
@@ -78,7 +78,7 @@ func (m *MemoryManager) Find(length, align uint64) (uint64, abi.Errno) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mmapTop == defaultTop {
-		m.mmapTop -= randomPage(randomPages)
+		m.mmapTop -= m.randomPage(randomPages)
 	}
 	a, e := m.choose(0, length+align-PageSize, false)
 	return (a + align - 1) &^ (align - 1), e
@@ -86,5 +86,5 @@ func (m *MemoryManager) Find(length, align uint64) (uint64, abi.Errno) {
 
 // BrkAfter chooses where the heap of a program that ends at end begins.
 func (m *MemoryManager) BrkAfter(end uint64) uint64 {
-	return roundUp(end) + randomPage(1<<13)
+	return roundUp(end) + m.randomPage(1<<13)
 }

@@ -67,11 +67,13 @@ type MemoryManager struct {
 	procs  []*platform.Process // host processes with this memory; the first lives
 
 	patches patchState
+
+	fixed bool // no address is chosen at random (ADDR_NO_RANDOMIZE); constant
 }
 
-// New gives an empty address space.
-func New() *MemoryManager {
-	m := &MemoryManager{mmapTop: defaultTop}
+// New gives an empty address space; fixed: with every address where it always is.
+func New(fixed bool) *MemoryManager {
+	m := &MemoryManager{mmapTop: defaultTop, fixed: fixed}
 	m.users.Store(1)
 	return m
 }
@@ -257,7 +259,7 @@ func (m *MemoryManager) Fork(th *platform.Thread, hostFork func() abi.Errno) (*M
 	if e := hostFork(); e != 0 {
 		return nil, e
 	}
-	n := New()
+	n := New(m.fixed)
 	n.brkStart, n.brk, n.mmapTop = m.brkStart, m.brk, m.mmapTop
 	n.vmas = make([]*VMA, 0, len(m.vmas)+4)
 	for _, v := range m.vmas {

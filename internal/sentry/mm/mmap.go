@@ -223,7 +223,7 @@ func (m *MemoryManager) protectable(c vfs.Caller, start, end uint64, prot uint32
 		if prot&unix.PROT_WRITE != 0 && !v.MayWrite {
 			return at, unix.EACCES
 		}
-		if prot&unix.PROT_EXEC != 0 && v.File != nil && noExec(v.File) {
+		if prot&unix.PROT_EXEC != 0 && v.File != nil && NoExec(v.File) {
 			return at, unix.EACCES
 		}
 		at = min(v.End, end)
@@ -231,6 +231,7 @@ func (m *MemoryManager) protectable(c vfs.Caller, start, end uint64, prot uint32
 	return at, 0
 }
 
-func noExec(f *vfs.FileDescription) bool {
+// NoExec tells whether a file lies on a mount whose programs may not be run.
+func NoExec(f *vfs.FileDescription) bool {
 	return f.Path.Mount != nil && f.Path.Mount.Flags()&unix.MS_NOEXEC != 0
 }

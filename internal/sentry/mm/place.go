@@ -21,7 +21,10 @@ const (
 )
 
 // randomPage gives a random number of bytes, whole pages, below n pages.
-func randomPage(n uint64) uint64 {
+func (m *MemoryManager) randomPage(n uint64) uint64 {
+	if m.fixed {
+		return 0
+	}
 	var b [8]byte
 	rand.Read(b[:])
 	return binary.LittleEndian.Uint64(b[:]) % n * PageSize

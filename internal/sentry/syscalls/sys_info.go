@@ -18,7 +18,7 @@ func init() {
 		Row{Nr: unix.SYS_SETDOMAINNAME, Name: "setdomainname", Args: "ptr size", Fn: sysSetdomainname},
 		Row{Nr: unix.SYS_SYSINFO, Name: "sysinfo", Args: "ptr", Fn: sysSysinfo},
 		Row{Nr: unix.SYS_PERSONALITY, Name: "personality", Args: "hex", Fn: sysPersonality,
-			Missing: "flags are kept; ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC change no layout"},
+			Missing: "MMAP_PAGE_ZERO, STICKY_TIMEOUTS and the flags of other systems are kept and change nothing"},
 		Row{Nr: unix.SYS_GETRANDOM, Name: "getrandom", Args: "buf size flags:getrandom", Fn: sysGetrandom},
 		Row{Nr: unix.SYS_SYSLOG, Name: "syslog", Args: "int ptr size", Fn: sysSyslog},
 		Row{Nr: unix.SYS_MEMBARRIER, Name: "membarrier", Args: "int hex int", Fn: sysMembarrier,
@@ -228,8 +228,8 @@ const (
 	membarrierKnown             = 31
 )
 
-// sysMembarrier is membarrier(2). The host's global barrier reaches the
-// guest's threads wherever they run; a private one is made of it.
+// sysMembarrier is membarrier(2). The host's expedited global barrier reaches
+// all guests' threads wherever they run; the others are made of it.
 func sysMembarrier(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if a.Uint32(1) != 0 {
 		return 0, unix.EINVAL
@@ -246,9 +246,9 @@ func sysMembarrier(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		if !t.ThreadGroup().BarrierRegistered() {
 			return 0, unix.EPERM
 		}
-		return 0, t.Kernel().GlobalBarrier()
+		return 0, t.Kernel().Barrier()
 	case membarrierGlobal, membarrierGlobalExpedited:
-		return 0, t.Kernel().GlobalBarrier()
+		return 0, t.Kernel().Barrier()
 	}
 	return 0, unix.EINVAL
 }

@@ -1,8 +1,6 @@
 package syscalls
 
 import (
-	"bytes"
-
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
@@ -20,7 +18,7 @@ func init() {
 		Row{Nr: unix.SYS_MADVISE, Name: "madvise", Args: "ptr size int", Fn: sysMadvise},
 		Row{Nr: unix.SYS_BRK, Name: "brk", Args: "ptr", Fn: sysBrk},
 		Row{Nr: unix.SYS_MSYNC, Name: "msync", Args: "ptr size hex", Fn: sysMsync},
-		Row{Nr: unix.SYS_MINCORE, Name: "mincore", Args: "ptr size ptr", Fn: sysMincore, Missing: "every mapped page counts as resident"},
+		Row{Nr: unix.SYS_MINCORE, Name: "mincore", Args: "ptr size ptr", Fn: sysMincore},
 		Row{Nr: unix.SYS_MLOCK, Name: "mlock", Args: "ptr size", Fn: sysMlock, Missing: "counts, but pins nothing on the host"},
 		Row{Nr: unix.SYS_MLOCK2, Name: "mlock2", Args: "ptr size hex", Fn: sysMlock2, Missing: "as mlock"},
 		Row{Nr: unix.SYS_MUNLOCK, Name: "munlock", Args: "ptr size", Fn: sysMunlock},
@@ -82,7 +80,18 @@ func sysMmap(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		}
 		return 0, unix.ENOMEM // no huge pages are set aside
 	}
+	if o.File == nil || !mm.NoExec(o.File) {
+		o.Prot |= impliedExec(t, o.Prot)
+	}
 	return t.MM().Mmap(t, t.Thread(), o)
+}
+
+// impliedExec is PROT_EXEC where READ_IMPLIES_EXEC adds it to prot.
+func impliedExec(t *kernel.Task, prot uint32) uint32 {
+	if prot&unix.PROT_READ != 0 && t.Personality()&kernel.READ_IMPLIES_EXEC != 0 {
+		return unix.PROT_EXEC
+	}
+	return 0
 }
 
 // sysMunmap is munmap(2).
@@ -92,7 +101,8 @@ func sysMunmap(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 
 // sysMprotect is mprotect(2).
 func sysMprotect(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	return 0, t.MM().Mprotect(t, t.Thread(), a[0], a[1], uint32(a[2]))
+	prot := uint32(a[2])
+	return 0, t.MM().Mprotect(t, t.Thread(), a[0], a[1], prot|impliedExec(t, prot))
 }
 
 // sysPkeyMprotect is pkey_mprotect(2) with the key -1, which is mprotect.
@@ -123,19 +133,20 @@ func sysMsync(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	return 0, t.MM().Msync(t, a[0], a[1], uint32(a[2]))
 }
 
-// sysMincore is mincore(2).
+// sysMincore is mincore(2). Pages of files count as resident, as they do for who
+// may not write the file.
 func sysMincore(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if e := t.MM().Mincore(a[0], a[1]); e != 0 {
 		return 0, e
 	}
-	n := int((a[1] + mm.PageSize - 1) / mm.PageSize)
-	for at := a[2]; n > 0; {
-		b := bytes.Repeat([]byte{1}, min(n, 4096))
+	var vec [4096]byte
+	for addr, at, n := a[0], a[2], (a[1]+mm.PageSize-1)/mm.PageSize; n > 0; {
+		b := vec[:min(n, uint64(len(vec)))]
+		t.Resident(addr, b)
 		if _, e := t.CopyOutNow(at, b); e != 0 {
 			return 0, e
 		}
-		n -= len(b)
-		at += uint64(len(b))
+		addr, at, n = addr+uint64(len(b))*mm.PageSize, at+uint64(len(b)), n-uint64(len(b))
 	}
 	return 0, 0
 }

@@ -31,8 +31,7 @@ func init() {
 		Row{Nr: unix.SYS_SETPRIORITY, Name: "setpriority", Args: "int int int", Fn: sysSetpriority, Missing: kept},
 		Row{Nr: unix.SYS_IOPRIO_SET, Name: "ioprio_set", Args: "int int hex", Fn: sysIoprioSet, Missing: kept},
 		Row{Nr: unix.SYS_IOPRIO_GET, Name: "ioprio_get", Args: "int int", Fn: sysIoprioGet},
-		Row{Nr: unix.SYS_GETCPU, Name: "getcpu", Args: "ptr ptr ptr", Fn: sysGetcpu,
-			Missing: "the CPU is the one that the Sentry runs the call on"},
+		Row{Nr: unix.SYS_GETCPU, Name: "getcpu", Args: "ptr ptr ptr", Fn: sysGetcpu},
 	)
 }
 
@@ -410,9 +409,11 @@ func betterIO(a, b int32) bool {
 	return a < b
 }
 
-// sysGetcpu is getcpu(2).
+// sysGetcpu is getcpu(2): the CPU is where the guest's thread made the call.
+// The Sentry's may be another, but is of the same machine's only node or near.
 func sysGetcpu(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	cpu, node := kernel.HostCPU()
+	_, node := kernel.HostCPU()
+	cpu := t.Thread().Req.CPU & 0xfff
 	if a[0] != 0 {
 		if e := put32(t, a[0], cpu); e != 0 {
 			return 0, e
