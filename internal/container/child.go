@@ -18,7 +18,7 @@ type child struct {
 }
 
 func startChild(path string, argv []string, files []*os.File, sys *syscall.SysProcAttr) (*child, error) {
-	attr := &syscall.ProcAttr{Dir: "/", Env: sandboxEnv(), Sys: sys}
+	attr := &syscall.ProcAttr{Dir: "/", Env: sandboxEnv(bounds(argv)...), Sys: sys}
 	for _, f := range files {
 		attr.Files = append(attr.Files, f.Fd())
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -264,10 +266,24 @@ func (l *launch) sysProcAttr(plan nsPlan, ctty bool) *syscall.SysProcAttr {
 	return attr
 }
 
+// bounds are what the Go runtime of a command is told from its start: said
+// later, each would stop all threads. The Sentry collects no garbage until it
+// has some megabytes (boot's tuneGC takes over then); its tasks that sleep in
+// the host's kernel hold a P for a moment, so that it has some to spare.
+func bounds(argv []string) []string {
+	switch {
+	case slices.Contains(argv, "sentry"):
+		return []string{"GOGC=off", "GOMEMLIMIT=" + strconv.Itoa(wire.SentryFirstGC), "GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+2)}
+	case slices.Contains(argv, "gofer"):
+		return []string{"GOMEMLIMIT=33554432", "GOMAXPROCS=1"}
+	}
+	return nil
+}
+
 // sandboxEnv is the environment of Sentry and Gofer themselves: nothing of the
 // caller's, only the Go runtime's bounds that keep the process small.
-func sandboxEnv() []string {
-	env := []string{"GOTRACEBACK=single"}
+func sandboxEnv(bounds ...string) []string {
+	env := append([]string{"GOTRACEBACK=single"}, bounds...)
 	for _, name := range []string{"GODEBUG", "GOCOVERDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -49,11 +48,9 @@ func readConfig(fd int) (*wire.GoferConfig, error) {
 
 // Run opens the roots, confines the process for good, and serves.
 func Run(conn int, cfg *wire.GoferConfig) error {
-	// One thread serves; little memory is ever allocated.
-	runtime.LockOSThread()
-	runtime.GOMAXPROCS(1) // said, the runtime stops asking the host for it
-	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(32 << 20)
+	// One goroutine serves. Started by the lifecycle, the process has this from
+	// its environment, and the call changes nothing.
+	runtime.GOMAXPROCS(1)
 	unix.Umask(0)
 	trees, err := openTrees(cfg)
 	if err != nil {

@@ -9,6 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// SentryFirstGC is how much memory a Sentry's runtime takes before it collects
+// garbage for the first time, in bytes: the lifecycle says so in its
+// environment, as GOGC=off and GOMEMLIMIT.
+const SentryFirstGC = 12 << 20
+
 // maxConfig bounds what is read from a --config-fd.
 const maxConfig = 16 << 20
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +48,7 @@ const exitInternal = 125
 func Main(args []string) int {
 	// Guest processes die with the thread that made the zygote.
 	runtime.LockOSThread()
-	debug.SetGCPercent(50)
+	tuneGC()
 	// Set by hand, it is not adjusted by reading the host's files later. Tasks
 	// that sleep in the host's kernel hold a P for a moment: have some spare.
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
