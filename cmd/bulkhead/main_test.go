@@ -20,7 +20,11 @@ func TestMain(m *testing.M) {
 		sentryMain, goferMain = fakewall.Sentry, fakewall.Gofer
 		os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range cleanups {
+		f()
+	}
+	os.Exit(code)
 }
 
 // cli runs the program in this process.
