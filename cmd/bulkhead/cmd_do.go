@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"bulkhead.dev/bulkhead/internal/container"
+	"bulkhead.dev/bulkhead/internal/wire"
 )
 
 func init() {
@@ -45,11 +46,16 @@ func setupDo(c *context) func([]string) int {
 	alias(fs, "u", "user")
 	alias(fs, "m", "memory")
 	wall := fs.String("wall", string(c.wall), "sentry or vm, as the global flag of that `name`")
+	noTemplate := fs.Bool("no-template", false, "behind the VM wall: boot the machine, and restore no snapshot that others of yours start from too")
+	accel := fs.String("accel", "auto", "behind the VM wall: auto, kvm or tcg, as `name`")
 	return func(args []string) int {
 		o.Volumes, o.Env, o.Memory, o.Args = volumes, env, int64(memory), args
 		o.Stdin, o.Stdout, o.Stderr = c.stdin, c.stdout, c.stderr
 		if err := container.CheckWall(container.Wall(*wall)); err != nil {
 			return c.failWith(container.ExitFailure, err)
+		}
+		if container.Wall(*wall) == container.WallVM {
+			o.VM = &wire.VMOptions{NoTemplate: *noTemplate, Accel: *accel}
 		}
 		if o.Pids < 0 || o.Timeout < 0*time.Second {
 			return c.failWith(container.ExitFailure, errNegative)

@@ -15,7 +15,7 @@ func (c *creation) planCgroup() error {
 	conf := &cgroups.Cgroup{
 		Path:    l.CgroupsPath,
 		Systemd: c.rt.SystemdCgroup, Rootless: c.rt.rootless(),
-		Resources: resourcesOf(l.Resources),
+		Resources: c.hostResources(l.Resources),
 	}
 	if conf.Path == "" {
 		conf.Name = c.opts.ID
@@ -100,6 +100,9 @@ func (c *creation) joinCgroup() error {
 		return nil
 	}
 	for _, pid := range []int{c.rec.Gofer.Pid, c.rec.Sentry.Pid} {
+		if pid == 0 {
+			continue // a VM has no Gofer
+		}
 		if err := c.cgroup.admit(pid); err != nil {
 			return err
 		}

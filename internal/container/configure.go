@@ -69,6 +69,9 @@ func (c *creation) configure() (*os.File, error) {
 		return nil, err
 	}
 	c.plans(cfg.Linux)
+	if c.rec.Wall == WallVM {
+		l.forVM(vmOptions(cfg.Annotations), c.dir)
+	}
 	return c.network(ns[specs.NetworkNamespace])
 }
 

@@ -167,8 +167,10 @@ func (c *creation) admit(r *running) (err error) {
 	if c.rec.Sentry, err = processByPid(r.sentry.pid); err != nil {
 		return fmt.Errorf("the Sentry has ended at once: %w", err)
 	}
-	if c.rec.Gofer, err = processByPid(r.gofer.pid); err != nil {
-		return fmt.Errorf("the Gofer has ended at once: %w", err)
+	if r.gofer != nil {
+		if c.rec.Gofer, err = processByPid(r.gofer.pid); err != nil {
+			return fmt.Errorf("the Gofer has ended at once: %w", err)
+		}
 	}
 	if err := c.save(); err != nil {
 		return err
@@ -217,6 +219,9 @@ func (c *creation) setOOMScore() error {
 		return nil
 	}
 	for _, pid := range []int{c.rec.Sentry.Pid, c.rec.Gofer.Pid} {
+		if pid == 0 {
+			continue // a VM has no Gofer
+		}
 		err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(*adj)), 0)
 		switch {
 		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):

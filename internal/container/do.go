@@ -36,6 +36,8 @@ type DoOptions struct {
 	Strace   bool
 	DebugLog string
 	Args     []string
+	// VM, if not nil, runs the command behind the VM wall.
+	VM *wire.VMOptions
 
 	Stdin, Stdout, Stderr *os.File
 }
@@ -59,7 +61,7 @@ func Do(o DoOptions) (int, error) {
 		defer log.Close()
 		l.debug = log
 	}
-	cg, err := doCgroup(o.Memory, o.Pids)
+	cg, err := doCgroup(o.hostLimits())
 	if err != nil {
 		fmt.Fprintf(o.Stderr, "bulkhead: no cgroup for --memory and --pids (%v); the guest kernel alone holds them\n", err)
 	}
@@ -67,6 +69,9 @@ func Do(o DoOptions) (int, error) {
 		defer cg.remove()
 		l.cgroup = true
 		l.admit = func(r *running) error {
+			if r.gofer == nil {
+				return cg.admit(r.sentry.pid)
+			}
 			return errors.Join(cg.admit(r.gofer.pid), cg.admit(r.sentry.pid))
 		}
 	}
@@ -153,8 +158,10 @@ func (d *deadline) stop() {
 // reapGofer ends the Gofer of a sandbox whose Sentry has ended, and whatever
 // the Sentry left behind where no PID namespace ended it.
 func (r *running) reapGofer() {
-	r.gofer.kill()
-	_, _ = r.gofer.wait()
+	if r.gofer != nil {
+		r.gofer.kill()
+		_, _ = r.gofer.wait()
+	}
 	if r.plan.flags&unix.CLONE_NEWPID == 0 {
 		reapOrphans()
 	}

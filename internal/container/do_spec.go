@@ -52,7 +52,16 @@ func (o *DoOptions) launch() (*launch, error) {
 	if err := o.volumes(l); err != nil {
 		return nil, err
 	}
-	return l, o.process(l, root)
+	if err := o.process(l, root); err != nil {
+		return nil, err
+	}
+	if o.VM != nil {
+		vm := *o.VM
+		// The whole of the host's root is too much for an image.
+		vm.LiveRoot = vm.LiveRoot || root == "/"
+		l.forVM(&vm, l.sentry.ID)
+	}
+	return l, nil
 }
 
 // resolveDir gives the real path of a directory, "/" for "".

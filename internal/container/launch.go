@@ -49,6 +49,8 @@ type launch struct {
 	// they end.
 	admit  func(r *running) error
 	cgroup bool // admit makes cgroups
+	// vm, if not nil, says that a VM's monitor is to be started, and no Gofer.
+	vm *wire.VMOptions
 }
 
 // running is a sandbox that has been started.
@@ -72,28 +74,19 @@ func (l *launch) run() (r *running, err error) {
 		}
 	}()
 
+	if l.vm != nil {
+		return r, l.runVM(r, &files)
+	}
 	sockets, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return r, fmt.Errorf("socket pair of Sentry and Gofer: %w", err)
 	}
 	sentryEnd, goferEnd := files.fd(sockets[0]), files.fd(sockets[1])
 
-	control := l.listener
-	if control == nil {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return r, fmt.Errorf("control socket pair: %w", err)
-		}
-		r.control = wire.NewControlClient(pair[0])
-		control = files.fd(pair[1])
-	}
-
-	readyR, readyW, err := os.Pipe()
+	control, readyW, err := l.contact(r, &files)
 	if err != nil {
 		return r, err
 	}
-	r.ready = readyR
-	files.add(readyW)
 
 	sentryConfig := l.encodeEarly()
 	sentryConfR, sentryConfW, err := os.Pipe()
@@ -132,6 +125,57 @@ func (l *launch) run() (r *running, err error) {
 		return r, fmt.Errorf("configuring the Sentry: %w", err)
 	}
 	return r, nil
+}
+
+// contact makes the control connection and the pipe of the report. It returns
+// the ends of the process to be started.
+func (l *launch) contact(r *running, files *closer) (control, ready *os.File, err error) {
+	control = l.listener
+	if control == nil {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("control socket pair: %w", err)
+		}
+		r.control = wire.NewControlClient(pair[0])
+		control = files.fd(pair[1])
+	}
+	readyR, readyW, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	r.ready = readyR
+	files.add(readyW)
+	return control, readyW, nil
+}
+
+// runVM starts a VM's monitor.
+func (l *launch) runVM(r *running, files *closer) error {
+	control, readyW, err := l.contact(r, files)
+	if err != nil {
+		return err
+	}
+	confR, confW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	files.add(confR, confW)
+	if err := l.startMonitor(r, control, confR, readyW); err != nil {
+		return err
+	}
+	if l.admit != nil {
+		if err := l.admit(r); err != nil {
+			return err
+		}
+	}
+	confR.Close()
+	raw, err := l.encodeVM()
+	if err == nil {
+		err = sendRaw(confW, raw)
+	}
+	if err != nil {
+		return fmt.Errorf("configuring the VM's monitor: %w", err)
+	}
+	return nil
 }
 
 // encodeEarly begins to encode the Sentry's configuration while the processes
@@ -205,7 +249,7 @@ func (l *launch) startSentry(r *running, control, gofer, conf, ready *os.File) e
 		files = append(files, l.debug)
 	}
 	files = append(files, l.extra...)
-	p, plan, err := l.spawn(args, files, l.sentryPlans, l.netns, l.ctty)
+	p, plan, err := l.spawn(selfExe, args, files, l.sentryPlans, l.netns, l.ctty)
 	if err != nil {
 		return fmt.Errorf("starting the Sentry: %w", err)
 	}
@@ -226,7 +270,7 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 		l.gofer.DebugLogFD = len(files)
 		files = append(files, l.debug)
 	}
-	p, plan, err := l.spawn([]string{"gofer", "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil, false)
+	p, plan, err := l.spawn(selfExe, []string{"gofer", "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil, false)
 	if err != nil {
 		return fmt.Errorf("starting the Gofer: %w", err)
 	}
@@ -235,13 +279,14 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 	return nil
 }
 
-// spawn starts this program again, by the first plan that the host permits.
-func (l *launch) spawn(args []string, files []*os.File, plans []nsPlan, netns *os.File, ctty bool) (*child, nsPlan, error) {
-	argv := append(append([]string{"bulkhead"}, selfExe[1:]...), args...)
+// spawn starts a program, this one again but for a VM, by the first plan that
+// the host permits.
+func (l *launch) spawn(exe, args []string, files []*os.File, plans []nsPlan, netns *os.File, ctty bool) (*child, nsPlan, error) {
+	argv := append(append([]string{"bulkhead"}, exe[1:]...), args...)
 	var failed []string
 	for _, plan := range plans {
 		p, err := inNetNS(netns, func() (*child, error) {
-			return startChild(selfExe[0], argv, files, l.sysProcAttr(plan, ctty))
+			return startChild(exe[0], argv, files, l.sysProcAttr(plan, ctty))
 		})
 		if err == nil {
 			return p, plan, nil

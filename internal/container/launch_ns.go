@@ -22,6 +22,7 @@ type nsPlan struct {
 	// joined says that the process starts in a network namespace made for the
 	// container, and makes none.
 	joined bool
+	vm     bool // a VM's monitor
 }
 
 // sandboxNS are the namespaces that cut a Sentry off from the host.
@@ -117,6 +118,12 @@ func (p nsPlan) privileges(cgroup bool) wire.Privileges {
 // missing names the protections that this plan lacks, for one line on stderr.
 // It is empty for a plan with all of them.
 func (p nsPlan) missing() string {
+	if p.vm {
+		if p.flags&unix.CLONE_NEWNS != 0 {
+			return ""
+		}
+		return "no namespace may be made here; the hypervisor runs with your rights, held by its own seccomp filter alone"
+	}
 	var lacks []string
 	for _, ns := range []struct {
 		flag uintptr

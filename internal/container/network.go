@@ -118,13 +118,31 @@ func (c *Container) takeNetwork() (*wire.Network, []int, error) {
 	net, err := inNetNS(ns, func() (*wire.Network, error) {
 		var n *wire.Network
 		var err error
-		n, fds, err = collectNetwork()
+		if c.rec.Wall == WallVM {
+			n, err = describeNetwork()
+		} else {
+			n, fds, err = collectNetwork()
+		}
 		return n, err
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("network namespace %s: %w", ns.Name(), err)
 	}
 	return net, fds, nil
+}
+
+// describeNetwork describes the current namespace's interfaces for a VM's
+// monitor, which is in that namespace and joins them itself.
+func describeNetwork() (*wire.Network, error) {
+	net, err := readNetwork()
+	if err != nil {
+		return nil, err
+	}
+	net.Mode = wire.NetworkPacket
+	if len(net.Interfaces) == 0 {
+		net.Mode = wire.NetworkLoopback
+	}
+	return net, nil
 }
 
 // collectNetwork describes the current namespace's interfaces, and opens a

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,7 +82,8 @@ func CheckWall(w Wall) error {
 	case WallSentry:
 		return nil
 	case WallVM:
-		return errors.New("the VM wall is not in this build yet; use --wall=sentry")
+		_, err := vmmExe()
+		return err
 	}
 	return fmt.Errorf("--wall=%s: want sentry or vm", w)
 }

@@ -38,7 +38,7 @@ func (rt *Runtime) Update(id string, r *specs.LinuxResources) error {
 	if cg == nil {
 		return errNoCgroup
 	}
-	if err := cg.mgr.Set(resourcesOf(r)); err != nil {
+	if err := cg.mgr.Set(hostResources(c.rec.Wall, r)); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
 	limits := limitsOf(r)

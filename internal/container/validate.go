@@ -150,6 +150,12 @@ func (c *checker) annotations(a map[string]string) {
 		case networkAnnotation:
 			allowed = []string{"loopback"}
 		default:
+			if strings.HasPrefix(key, vmAnnotationPrefix) {
+				if err := vmAnnotation(key, value); err != nil {
+					c.errorf(path, "%v", err)
+				}
+				continue
+			}
 			if strings.HasPrefix(key, annotationPrefix) {
 				c.errorf(path, "is no annotation of this runtime")
 			}

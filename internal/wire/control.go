@@ -178,6 +178,10 @@ type StatsResult struct {
 	// Syscalls counts how calls were answered ("stub", "fast", "signal"), for
 	// metrics; may be absent.
 	Syscalls map[string]uint64 `json:"syscalls,omitempty"`
+	// What the hypervisor's process uses, guest memory and vCPUs included, of
+	// a sandbox behind the VM wall.
+	HypervisorBytes uint64 `json:"hypervisorBytes,omitempty"`
+	HypervisorNanos uint64 `json:"hypervisorNanos,omitempty"`
 }
 
 // InterfaceStats counts the traffic of one interface, as /proc/net/dev.

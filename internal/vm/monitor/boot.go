@@ -1,0 +1,307 @@
+package monitor
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/vm/guest"
+	"bulkhead.dev/bulkhead/internal/vm/host"
+	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/vm/qemu"
+	"bulkhead.dev/bulkhead/internal/wire/agentconn"
+)
+
+// Sizes of a machine.
+const (
+	defaultMemory = 512 << 20
+	leastMemory   = 160 << 20
+	stepMemory    = 64 << 20 // templates are made per size: fewer sizes, fewer templates
+	// guestKernel is what the guest's kernel and agent need of the memory.
+	guestKernel = 96 << 20
+	maxCPUs     = 8
+)
+
+// bootWait is how long a machine may take to its agent's first word. Under the
+// translator and load it takes seconds.
+const bootWait = 90 * time.Second
+
+// machine is everything that the machines of this monitor have in common.
+type machine struct {
+	driver  *qemu.Driver
+	cache   *guest.Cache
+	dir     string // the cache's directory
+	entries []*guest.Entry
+	kernel  string
+	initrd  string
+	accel   hypervisor.Accel
+	tsc     uint64
+	cpus    int
+}
+
+// prepareRoot gives the monitor a /proc of its own PID namespace and a place
+// for its files, which go with it.
+func (m *monitor) prepareRoot() error {
+	p := &m.cfg.Container.Privileges
+	if !p.MountNamespace {
+		dir, err := os.MkdirTemp("/dev/shm", "bulkhead-vm-")
+		if err != nil {
+			return fmt.Errorf("the monitor's directory: %w", err)
+		}
+		m.scratch = dir
+		return nil
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making / private: %w", err)
+	}
+	if p.PIDNamespace {
+		// Where a part of /proc is hidden no new one may be mounted; the old
+		// one serves, with other numbers.
+		_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
+	// Over a directory that no volume comes from.
+	m.scratch = "/sys/kernel"
+	if err := unix.Mount("bulkhead", m.scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=700,size=100%"); err != nil {
+		return fmt.Errorf("the monitor's directory: %w", err)
+	}
+	return nil
+}
+
+// memorySize chooses the guest's memory.
+func (m *monitor) memorySize() (int64, error) {
+	size := m.cfg.VM.Memory
+	if limit := m.cfg.Container.Limits.MemoryBytes; size == 0 && limit > 0 {
+		size = limit + guestKernel
+	}
+	if size == 0 {
+		size = defaultMemory
+	}
+	if size < leastMemory {
+		size = leastMemory
+	}
+	size = (size + stepMemory - 1) &^ (stepMemory - 1)
+	if free := host.MemAvailable(); free > 0 && free < size/2 {
+		return 0, fmt.Errorf("too little memory: the VM is to have %d MiB, and the host has %d MiB left; give it less (--memory, linux.resources.memory.limit) or end something", size>>20, free>>20)
+	}
+	return size, nil
+}
+
+// boot makes the machine and speaks to its agent.
+func (m *monitor) boot() error {
+	var err error
+	if m.memory, err = m.memorySize(); err != nil {
+		return err
+	}
+	if err := m.openMachine(); err != nil {
+		return err
+	}
+	cfg, err := m.describe()
+	if err != nil {
+		return err
+	}
+	if t := m.template(); t != nil {
+		return m.restore(cfg, t)
+	}
+	if err := makeRAM(cfg.Memory); err != nil {
+		return err
+	}
+	m.vm, m.conn, err = m.machine.up(cfg)
+	if err != nil {
+		return err
+	}
+	m.agent = m.conn.Agent()
+	m.watch()
+	return nil
+}
+
+// openMachine finds the programs and files, and the accelerator.
+func (m *monitor) openMachine() error {
+	x := &m.machine
+	program, err := qemu.Find()
+	if err != nil {
+		return err
+	}
+	p := m.cfg.Container.Privileges
+	x.driver = &qemu.Driver{Program: program}
+	if p.MountNamespace {
+		x.driver.Flags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWPID
+		if !p.UserNamespace && p.HostRoot {
+			x.driver.UID = max(m.cfg.VM.UID, 1)
+			x.driver.GID = x.driver.UID
+		}
+	}
+	if x.cache, err = guest.OpenCache(m.cfg.VM.Cache); err != nil {
+		return err
+	}
+	if x.dir = m.cfg.VM.Cache; x.dir == "" {
+		if x.dir, err = guest.CacheDir(); err != nil {
+			return err
+		}
+	}
+	kernel, err := guest.FindKernel(m.cfg.VM.Kernel)
+	if err != nil {
+		return err
+	}
+	vmlinux, err := x.cache.Vmlinux(kernel)
+	if err != nil {
+		return err
+	}
+	agent, err := findAgent()
+	if err != nil {
+		return err
+	}
+	initrd, err := x.cache.Initramfs(kernel, agent)
+	if err != nil {
+		return err
+	}
+	x.entries = append(x.entries, vmlinux, initrd)
+	x.kernel, x.initrd = vmlinux.Path, initrd.Path
+	x.cpus = m.cfg.VM.CPUs
+	if n := m.cfg.Container.Limits.CPUs; x.cpus == 0 && n > 0 {
+		x.cpus = n
+	}
+	if x.cpus == 0 {
+		x.cpus = host.CPUs()
+	}
+	x.cpus = min(x.cpus, maxCPUs)
+	return m.chooseAccel()
+}
+
+// findAgent looks for the guest's PID 1 beside this program.
+func findAgent() (string, error) {
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return "", fmt.Errorf("finding bulkhead-agent: %w", err)
+	}
+	for _, p := range []string{filepath.Join(filepath.Dir(self), "bulkhead-agent"), "/usr/local/lib/bulkhead/bulkhead-agent", "/usr/lib/bulkhead/bulkhead-agent"} {
+		if unix.Access(p, unix.R_OK) == nil {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("there is no bulkhead-agent beside %s: make build makes both", self)
+}
+
+// describe gathers what this sandbox's machine has.
+func (m *monitor) describe() (*hypervisor.Config, error) {
+	cfg := m.machine.config(m.memory, filepath.Join(m.scratch, "ram"))
+	cfg.ID = m.cfg.Container.ID
+	if m.cfg.VM.Console {
+		cfg.Console = m.log
+	}
+	if err := m.makeRoot(cfg); err != nil {
+		return nil, err
+	}
+	if err := m.makeVolumes(cfg); err != nil {
+		return nil, err
+	}
+	if err := m.makeNICs(); err != nil {
+		return nil, err
+	}
+	cfg.Nets = m.netDevices()
+	return cfg, nil
+}
+
+// config describes a machine without disks, volumes and networks.
+func (x *machine) config(memory int64, ram string) *hypervisor.Config {
+	return &hypervisor.Config{
+		Kernel: x.kernel, Initrd: x.initrd, Append: x.commandLine(),
+		Accel: x.accel, CPUs: x.cpus, Balloon: true,
+		Memory: hypervisor.RAM{Path: ram, Bytes: memory},
+	}
+}
+
+// commandLine is the kernel's. A panic ends the machine (-no-reboot).
+func (x *machine) commandLine() string {
+	s := "console=ttyS0 quiet rdinit=/init panic=-1 tsc=reliable cryptomgr.notests lsm=capability audit=0 " +
+		"random.trust_cpu=on 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1"
+	if x.accel == hypervisor.TCG {
+		s += fmt.Sprintf(" tsc_early_khz=%d", x.tsc)
+	}
+	return s
+}
+
+// makeRAM makes the file that is the guest's memory.
+func makeRAM(ram hypervisor.RAM) error {
+	f, err := os.OpenFile(ram.Path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("the guest's memory: %w", err)
+	}
+	defer f.Close()
+	if err := f.Truncate(ram.Bytes); err != nil {
+		return fmt.Errorf("the guest's memory: %w", err)
+	}
+	return nil
+}
+
+// up starts a machine and waits for its agent's first word.
+func (x *machine) up(cfg *hypervisor.Config) (hypervisor.VM, *agentconn.Conn, error) {
+	ours, theirs, err := channel()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	cfg.Channel = theirs
+	vm, err := x.driver.Start(cfg)
+	if err != nil {
+		ours.Close()
+		return nil, nil, err
+	}
+	conn, err := greet(vm, ours, bootWait)
+	if err != nil {
+		vm.Kill()
+		<-vm.Done()
+		return nil, nil, err
+	}
+	return vm, conn, nil
+}
+
+// channel makes the socket pair behind the agent's port.
+func channel() (net.Conn, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the agent's channel: %w", err)
+	}
+	ours := os.NewFile(uintptr(pair[0]), "channel")
+	defer ours.Close()
+	theirs := os.NewFile(uintptr(pair[1]), "channel")
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("the agent's channel: %w", err)
+	}
+	return conn, theirs, nil
+}
+
+// greet waits for the agent's first word.
+func greet(vm hypervisor.VM, ch net.Conn, limit time.Duration) (*agentconn.Conn, error) {
+	type result struct {
+		conn *agentconn.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := agentconn.Connect(ch)
+		done <- result{c, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			select {
+			case <-vm.Done():
+				return nil, fmt.Errorf("the VM has ended before its agent spoke: %w", vm.Err())
+			case <-time.After(time.Second):
+			}
+		}
+		return r.conn, r.err
+	case <-vm.Done():
+		ch.Close()
+		return nil, fmt.Errorf("the VM has ended before its agent spoke: %w", vm.Err())
+	case <-time.After(limit):
+		ch.Close()
+		return nil, fmt.Errorf("the agent in the VM has not spoken within %v: see the console (--debug-log with --debug)", limit)
+	}
+}

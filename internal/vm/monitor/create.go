@@ -1,0 +1,48 @@
+package monitor
+
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+var agentEmpty agentpb.Empty
+
+// create makes the container in the VM, and starts it if start is set.
+func (m *monitor) create(start bool) error {
+	p := &m.cfg.Container.Process
+	in, out, errout := fileOf(0), fileOf(1), fileOf(2)
+	if p.Terminal {
+		errout = nil
+		if p.Rows == 0 && p.Cols == 0 {
+			if ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
+				p.Rows, p.Cols = ws.Row, ws.Col
+			}
+		}
+	}
+	stdio, err := m.joinStdio(p.Terminal, in, out, errout)
+	if err != nil {
+		return err
+	}
+	req := m.createRequest(start)
+	req.Streams = stdio.streams
+	if start {
+		m.begun = true
+	}
+	ctx, cancel := m.call()
+	defer cancel()
+	st, err := m.agent.Create(ctx, req)
+	if err != nil {
+		return agentError("making the container in the VM", err)
+	}
+	if st.Errno != 0 {
+		return startError(st)
+	}
+	m.mu.Lock()
+	m.procs[""] = &proc{io: stdio, done: make(chan struct{})}
+	m.mu.Unlock()
+	if start {
+		m.initRuns()
+	}
+	return nil
+}

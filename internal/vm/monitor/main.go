@@ -1,0 +1,147 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/vm/virtiofs"
+	"bulkhead.dev/bulkhead/internal/wire"
+	"bulkhead.dev/bulkhead/internal/wire/agentconn"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// statusDead is the exit status of a sandbox whose VM has died: init was
+// killed with it.
+const statusDead = 128 + int(unix.SIGKILL)
+
+// container is the name of the one container in the VM.
+const container = "c"
+
+// monitor is one sandbox.
+type monitor struct {
+	cfg     wire.VMConfig
+	log     *os.File // debug log, or nil
+	scratch string   // directory of its own
+
+	machine  machine
+	memory   int64  // of the guest
+	rootType string // file system of the root's image
+
+	vm     hypervisor.VM
+	shares []*virtiofs.Server
+	conn   *agentconn.Conn
+	agent  agentpb.AgentService
+	nics   []nic
+
+	end     chan verdict // the first one counts
+	ctx     context.Context
+	cancel  context.CancelFunc
+	started chan struct{} // closed when init runs
+
+	mu    sync.Mutex
+	begun bool             // Start has been called
+	procs map[string]*proc // "" is init
+	next  int              // of the names of exec'ed processes
+	pause bool
+}
+
+// verdict is why the sandbox ends.
+type verdict struct {
+	code int
+	err  error // what to tell, if it was not the container's own end
+}
+
+// Main is the program of `bulkhead-vmm monitor`. The result is its exit code.
+func Main(args []string) int {
+	fs := flag.NewFlagSet("monitor", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	control := fs.Int("control-fd", -1, "")
+	conf := fs.Int("config-fd", -1, "")
+	ready := fs.Int("ready-fd", -1, "")
+	start := fs.Bool("start", false, "")
+	if err := fs.Parse(args); err != nil {
+		fmt.Fprintln(os.Stderr, "bulkhead: monitor:", err)
+		return 125
+	}
+	_ = unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
+	m := &monitor{end: make(chan verdict, 8), started: make(chan struct{}), procs: make(map[string]*proc)}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	caught := catchSignals()
+	if err := wire.ReadConfig(*conf, &m.cfg); err != nil {
+		fmt.Fprintln(os.Stderr, "bulkhead: monitor:", err)
+		return 125
+	}
+	if fd := m.cfg.Container.DebugLogFD; fd > 2 {
+		m.log = os.NewFile(uintptr(fd), "debug log")
+	}
+	code, err := m.run(*control, *ready, *start, caught)
+	m.destroy()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bulkhead:", err)
+	}
+	return code
+}
+
+// run boots the sandbox, reports, and stays until its end.
+func (m *monitor) run(control, ready int, start bool, caught <-chan os.Signal) (int, error) {
+	err := m.load(start)
+	if rerr := wire.WriteReady(ready, err); err == nil && rerr != nil {
+		err = rerr
+	} else if err != nil {
+		return 125, nil // reported
+	}
+	if err != nil {
+		return 125, err
+	}
+	go func() {
+		err := wire.ServeControl(control, m)
+		// The one client of a socket pair is gone.
+		m.finish(statusDead, ignoreEOF(err))
+	}()
+	go m.forwardSignals(caught)
+	v := <-m.end
+	return v.code, v.err
+}
+
+// load makes everything up to the container, and starts it if start is set.
+func (m *monitor) load(start bool) error {
+	if n := m.cfg.Container.PreserveFDs; n > 0 {
+		return fmt.Errorf("--preserve-fds=%d: a VM cannot be given open files of the host: %w", n, unix.EINVAL)
+	}
+	if err := m.prepareRoot(); err != nil {
+		return err
+	}
+	if err := m.boot(); err != nil {
+		return err
+	}
+	return m.create(start)
+}
+
+// finish ends the sandbox, if nothing else has yet.
+func (m *monitor) finish(code int, err error) {
+	select {
+	case m.end <- verdict{code, err}:
+	default:
+	}
+}
+
+func (m *monitor) debugf(format string, a ...any) {
+	if m.log != nil {
+		fmt.Fprintf(m.log, "monitor: "+format+"\n", a...)
+	}
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package monitor
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// stdio joins a process's descriptors on the host to its streams in the guest.
+type stdio struct {
+	streams *agentpb.Streams
+	conns   []net.Conn
+	files   []*os.File
+
+	outputs sync.WaitGroup // copies of stdout and stderr
+	moved   atomic.Int64   // bytes of output so far
+}
+
+// joinStdio opens streams for in, out and errout, any of which may be nil for
+// /dev/null. A terminal has one stream. The files are the stdio's from then
+// on.
+func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, error) {
+	s := &stdio{streams: &agentpb.Streams{}}
+	for _, f := range []*os.File{in, out, errout} {
+		if f != nil {
+			s.files = append(s.files, f)
+		}
+	}
+	open := func(number *uint32) (net.Conn, error) {
+		n, c, err := m.conn.Stream()
+		if err != nil {
+			return nil, err
+		}
+		*number = n
+		s.conns = append(s.conns, c)
+		return c, nil
+	}
+	if terminal {
+		c, err := open(&s.streams.Stdin)
+		if err != nil {
+			s.abort()
+			return nil, err
+		}
+		s.output(out, c)
+		go s.input(c, in, false)
+		return s, nil
+	}
+	if in != nil {
+		c, err := open(&s.streams.Stdin)
+		if err != nil {
+			s.abort()
+			return nil, err
+		}
+		go s.input(c, in, true)
+	}
+	for _, o := range []struct {
+		f      *os.File
+		number *uint32
+	}{{out, &s.streams.Stdout}, {errout, &s.streams.Stderr}} {
+		if o.f == nil {
+			continue
+		}
+		c, err := open(o.number)
+		if err != nil {
+			s.abort()
+			return nil, err
+		}
+		s.output(o.f, c)
+	}
+	return s, nil
+}
+
+// input copies to the guest. End of file is passed on where the stream has no
+// other direction.
+func (s *stdio) input(c net.Conn, f *os.File, closes bool) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := f.Read(buf)
+		if n > 0 {
+			if _, werr := c.Write(buf[:n]); werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			if closes {
+				c.Close()
+			}
+			return
+		}
+	}
+}
+
+// output copies from the guest. What nobody reads any more is thrown away, so
+// that the process sees its own end and not a full pipe for ever.
+func (s *stdio) output(f *os.File, c net.Conn) {
+	s.outputs.Add(1)
+	go func() {
+		defer s.outputs.Done()
+		buf := make([]byte, 64<<10)
+		dead := false
+		for {
+			n, err := c.Read(buf)
+			if n > 0 && !dead {
+				if _, werr := f.Write(buf[:n]); werr != nil {
+					dead = true
+					c.Close() // the writer gets SIGPIPE as far as the agent can tell it
+				}
+			}
+			s.moved.Add(int64(n))
+			if err != nil {
+				if err != io.EOF {
+					return
+				}
+				return
+			}
+		}
+	}()
+}
+
+// quiet is how long output may pause after a process's end before it counts as
+// complete: a child in the background may hold the stream open for ever.
+const quiet = 150 * time.Millisecond
+
+// drain waits until the output has ended, or paused after the process's end.
+func (s *stdio) drain() {
+	done := make(chan struct{})
+	go func() {
+		s.outputs.Wait()
+		close(done)
+	}()
+	for last := s.moved.Load(); ; {
+		select {
+		case <-done:
+			return
+		case <-time.After(quiet):
+		}
+		now := s.moved.Load()
+		if now == last {
+			return
+		}
+		last = now
+	}
+}
+
+// release closes the descriptors once the output has ended.
+func (s *stdio) release() {
+	go func() {
+		s.outputs.Wait()
+		s.abort()
+	}()
+}
+
+func (s *stdio) abort() {
+	for _, c := range s.conns {
+		c.Close()
+	}
+	for _, f := range s.files {
+		if f.Fd() > 2 {
+			f.Close()
+		}
+	}
+}
+
+// isNull says whether a descriptor is /dev/null, which needs no stream.
+func isNull(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
+}
+
+// fileOf wraps a descriptor; nil for /dev/null, which it closes unless it is
+// one of the monitor's own three.
+func fileOf(fd int) *os.File {
+	if isNull(fd) {
+		if fd > 2 {
+			unix.Close(fd)
+		}
+		return nil
+	}
+	return os.NewFile(uintptr(fd), "stream")
+}

@@ -1,0 +1,319 @@
+package monitor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/vm/host"
+	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// A template is a machine that was booted, asked to give back what it does not
+// need, and saved: the state of its devices and its memory. It has a channel,
+// a source of random numbers and a balloon, but no disk, share or network:
+// the agent finds those of a clone when it is restored.
+//
+//	CACHE/template-KEY/state   QEMU's devices
+//	CACHE/template-KEY/ram     the memory, with holes
+//	CACHE/template-KEY.lock    held by who makes it
+//
+// The cache belongs to one user, and the key holds the owner that the
+// container names, the boot of the host, and everything the machine is made
+// of. Each clone gets a copy of the memory: QEMU 7.2 can only map a file that
+// it may also write to, and a page that two sandboxes share can be timed.
+
+// template is one that is ready.
+type template struct{ dir string }
+
+func (t *template) state() string { return filepath.Join(t.dir, "state") }
+func (t *template) ram() string   { return filepath.Join(t.dir, "ram") }
+
+// settle is how long a booted guest is given to report its free pages, so that
+// they become holes of the template's memory.
+const settle = 2500 * time.Millisecond
+
+// groups are what a template has loaded: all but the drivers of devices it
+// does not have.
+var groups = []string{agentpb.GroupOverlay, agentpb.GroupErofs, agentpb.GroupRNG, agentpb.GroupBalloon}
+
+// template gives the template of this machine, made if there is none; nil if
+// the machine is to be booted: because it was asked for, because somebody else
+// is just making the template, or because it could not be made.
+func (m *monitor) template() *template {
+	if m.cfg.VM.NoTemplate {
+		return nil
+	}
+	t := &template{dir: filepath.Join(m.machine.dir, "template-"+m.templateKey())}
+	if t.ready() {
+		return t
+	}
+	lock, err := os.OpenFile(t.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		m.debugf("template: %v", err)
+		return nil
+	}
+	defer lock.Close()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil
+	}
+	if t.ready() {
+		return t
+	}
+	if err := m.makeTemplate(t); err != nil {
+		fmt.Fprintf(os.Stderr, "bulkhead: no template for fast starts: %v\n", err)
+		return nil
+	}
+	return t
+}
+
+func (t *template) ready() bool {
+	_, err := os.Stat(t.dir)
+	return err == nil
+}
+
+// templateKey names everything that a clone must have in common.
+func (m *monitor) templateKey() string {
+	h := sha256.New()
+	x := &m.machine
+	for _, s := range []string{
+		"2", host.BootID(), host.ProgramID(x.driver.Program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
+		fmt.Sprint(m.memory, x.cpus), m.cfg.Container.Annotations[ownerAnnotation],
+	} {
+		fmt.Fprintf(h, "%d:%s", len(s), s)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:40]
+}
+
+// ownerAnnotation keeps the templates of one tenant from another's.
+const ownerAnnotation = "dev.bulkhead.vm.owner"
+
+// makeTemplate boots a machine and saves it.
+func (m *monitor) makeTemplate(t *template) error {
+	removeOldTemplates(m.machine.dir)
+	cfg := m.machine.config(m.memory, filepath.Join(m.scratch, "template"))
+	if err := makeRAM(cfg.Memory); err != nil {
+		return err
+	}
+	defer os.Remove(cfg.Memory.Path)
+	vm, conn, err := m.machine.up(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		vm.Kill()
+		<-vm.Done()
+	}()
+	ctx, cancel := m.call()
+	defer cancel()
+	if _, err := conn.Agent().PrepareSnapshot(ctx, &agentpb.SnapshotRequest{ModuleGroups: groups}); err != nil {
+		conn.Close()
+		return agentError("preparing a snapshot", err)
+	}
+	conn.Close()
+	time.Sleep(settle)
+	tmp, err := os.MkdirTemp(m.machine.dir, "template-new-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := saveTo(vm, tmp, cfg.Memory.Path); err != nil {
+		return err
+	}
+	return os.Rename(tmp, t.dir)
+}
+
+func saveTo(vm hypervisor.VM, dir, ram string) error {
+	state, err := os.OpenFile(filepath.Join(dir, "state"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	if err := vm.Save(state); err != nil {
+		return err
+	}
+	return copySparse(filepath.Join(dir, "ram"), ram)
+}
+
+// removeOldTemplates removes those of earlier boots, and those beyond a few.
+func removeOldTemplates(dir string) {
+	const keep = 8
+	list, err := filepath.Glob(filepath.Join(dir, "template-*"))
+	if err != nil {
+		return
+	}
+	var dirs []string
+	for _, name := range list {
+		st, err := os.Stat(name)
+		if err != nil || !st.IsDir() {
+			continue
+		}
+		if st.ModTime().Before(bootTime()) {
+			os.RemoveAll(name)
+			os.Remove(name + ".lock")
+			continue
+		}
+		dirs = append(dirs, name)
+	}
+	for len(dirs) >= keep {
+		oldest := 0
+		for i := range dirs {
+			a, erra := os.Stat(dirs[i])
+			b, errb := os.Stat(dirs[oldest])
+			if erra == nil && errb == nil && a.ModTime().Before(b.ModTime()) {
+				oldest = i
+			}
+		}
+		os.RemoveAll(dirs[oldest])
+		os.Remove(dirs[oldest] + ".lock")
+		dirs = append(dirs[:oldest], dirs[oldest+1:]...)
+	}
+}
+
+func bootTime() time.Time {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(ts.Nano()))
+}
+
+// restore makes this sandbox's machine from a template.
+func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
+	state, err := os.Open(t.state())
+	if err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	defer state.Close()
+	copied := make(chan error, 1)
+	// QEMU wants the file when it starts, and what is in it when it restores.
+	if err := makeRAM(cfg.Memory); err != nil {
+		return err
+	}
+	go func() { copied <- copySparse(cfg.Memory.Path, t.ram()) }()
+	ours, theirs, err := channel()
+	if err != nil {
+		return err
+	}
+	cfg.Channel, cfg.Incoming = theirs, true
+	m.vm, err = m.machine.driver.Start(cfg)
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return err
+	}
+	if err := <-copied; err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	if err := m.vm.Restore(state); err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	if err := m.vm.Resume(); err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	if m.conn, err = greet(m.vm, ours, bootWait); err != nil {
+		return err
+	}
+	m.agent = m.conn.Agent()
+	m.watch()
+	ctx, cancel := m.call()
+	defer cancel()
+	_, err = m.agent.Restored(ctx, &agentpb.RestoredRequest{
+		Time: &agentpb.Time{UnixNanos: time.Now().UnixNano()}, Random: entropy(),
+	})
+	return agentError("restoring", err)
+}
+
+// copySparse copies the parts of a file that hold something (lseek(2),
+// SEEK_DATA and SEEK_HOLE).
+func copySparse(to, from string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	st, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	if err := dst.Truncate(st.Size()); err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<20)
+	for at := int64(0); at < st.Size(); {
+		data, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil
+		}
+		if err != nil {
+			return &fs.PathError{Op: "seek", Path: from, Err: err}
+		}
+		hole, err := unix.Seek(int(src.Fd()), data, unix.SEEK_HOLE)
+		if err != nil {
+			return &fs.PathError{Op: "seek", Path: from, Err: err}
+		}
+		if err := copyRange(dst, src, data, hole, buf); err != nil {
+			return err
+		}
+		at = hole
+	}
+	return nil
+}
+
+// copyRange leaves out blocks of zeros: free pages of the guest that were
+// never reported.
+func copyRange(dst, src *os.File, from, to int64, buf []byte) error {
+	for from < to {
+		n, err := src.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if n == 0 {
+			return io.ErrUnexpectedEOF
+		}
+		if err := writeNonZero(dst, buf[:n], from); err != nil {
+			return err
+		}
+		from += int64(n)
+	}
+	return nil
+}
+
+var zeroPage [4096]byte
+
+func writeNonZero(dst *os.File, b []byte, at int64) error {
+	start := -1
+	for off := 0; off < len(b); off += len(zeroPage) {
+		page := b[off:min(off+len(zeroPage), len(b))]
+		zero := string(page) == string(zeroPage[:len(page)])
+		if !zero && start < 0 {
+			start = off
+		}
+		if zero && start >= 0 {
+			if _, err := dst.WriteAt(b[start:off], at+int64(start)); err != nil {
+				return err
+			}
+			start = -1
+		}
+	}
+	if start >= 0 {
+		if _, err := dst.WriteAt(b[start:], at+int64(start)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
