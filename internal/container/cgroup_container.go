@@ -3,6 +3,8 @@ package container
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/cgroups"
@@ -33,7 +35,14 @@ func (c *creation) planCgroup() error {
 		}
 		return err
 	}
-	for _, path := range cg.mgr.GetPaths() {
+	cg, exact, err := splitPids(conf, cg, l.Resources)
+	if err != nil {
+		return err
+	}
+	for _, path := range append([]string{exact}, slices.Collect(maps.Values(cg.mgr.GetPaths()))...) {
+		if path == "" {
+			continue
+		}
 		pids, err := cgroups.GetAllPids(path)
 		if err == nil && len(pids) > 0 {
 			return fmt.Errorf("linux.cgroupsPath: %s already has %d processes; a container needs a cgroup of its own", path, len(pids))
@@ -46,6 +55,7 @@ func (c *creation) planCgroup() error {
 		c.launch.sentry.CgroupPath = l.CgroupsPath
 	}
 	c.rec.Cgroup = recordOf(conf, cg)
+	c.rec.Cgroup.Pids = exact
 	return nil
 }
 

@@ -137,6 +137,9 @@ func (c *creation) make() error {
 	if err := c.run.waitReady(); err != nil {
 		return err
 	}
+	if err := c.showPids(); err != nil {
+		return err
+	}
 	if err := c.pty.send(c.opts.ConsoleSocket); err != nil {
 		return err
 	}

@@ -184,6 +184,9 @@ func (c *Container) remove() error {
 	if err := c.openCgroup().remove(); err != nil {
 		return err
 	}
+	if err := c.removeExactPids(); err != nil {
+		return fmt.Errorf("removing the cgroup: %w", err)
+	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}

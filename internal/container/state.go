@@ -57,6 +57,7 @@ type cgroupRecord struct {
 	Path     string            `json:"path,omitempty"`
 	Rootless bool              `json:"rootless,omitempty"`
 	Existed  bool              `json:"existed,omitempty"` // made by someone else
+	Pids     string            `json:"pids,omitempty"`    // has the exact limit of tasks (cgroup_pids.go)
 }
 
 // Statuses of a container, by the specification and runc.

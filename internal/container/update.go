@@ -54,6 +54,9 @@ func (rt *Runtime) Update(id string, r *specs.LinuxResources) error {
 	if limits == c.rec.Limits {
 		return nil
 	}
+	if err := c.setExactPids(limits.Pids); err != nil {
+		return err
+	}
 	if err := c.sandbox().Update(limits); err != nil {
 		return errors.Join(errors.New("the cgroups have the new limits, the guest kernel has not"), err)
 	}
