@@ -59,19 +59,22 @@ var guestCalls = map[int]string{
 // but in a trampoline of its own.
 var beyondSeccomp = map[int]bool{335: true, 336: true}
 
+// answeredByFilter is restart_syscall: the filter itself answers EINTR, the host's kernel does not see it.
+var answeredByFilter = map[int]bool{syscall.SYS_RESTART_SYSCALL: true}
+
 // TestReach tries every number from inside the stub: none passes but those of the filter, 14 at most.
 func TestReach(t *testing.T) {
 	o := behind(t, 3*time.Minute, hostile(t, "stub"), "reach")
 	if o.end != "exit status 0" {
 		t.Fatalf("ended with %s: %s %s", o.end, strings.Join(o.lines, " "), o.stderr)
 	}
-	if len(o.lines) > 14+len(beyondSeccomp) {
+	if len(o.lines) > 14+len(beyondSeccomp)+len(answeredByFilter) {
 		t.Errorf("%d host calls in reach, want 14 at most", len(o.lines))
 	}
 	var odd []string
 	for _, l := range o.lines {
 		var nr int
-		if _, err := fmt.Sscan(l, &nr); err != nil || guestCalls[nr] == "" && !beyondSeccomp[nr] {
+		if _, err := fmt.Sscan(l, &nr); err != nil || guestCalls[nr] == "" && !beyondSeccomp[nr] && !answeredByFilter[nr] {
 			odd = append(odd, l)
 		}
 	}

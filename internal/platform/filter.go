@@ -61,6 +61,7 @@ const (
 	archX8664      = 0xc000003e
 	retKillProcess = 0x80000000
 	retTrap        = 0x00030000
+	retErrno       = 0x00050000
 	retAllow       = 0x7fff0000
 )
 
@@ -126,6 +127,12 @@ func guestFilter() []unix.SockFilter {
 		b.emit(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, uint8(len(sub.insns)), r.Nr)
 		b.insns = append(b.insns, sub.insns...)
 	}
+	// The kernel's own way of going on with a timed futex wait after the process
+	// was stopped, frozen or traced. It does not pass: it answers EINTR, which the
+	// stub takes as a kick.
+	b.load(dataNr)
+	b.emit(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, 1, unix.SYS_RESTART_SYSCALL)
+	b.ret(retErrno | uint32(unix.EINTR))
 	b.ret(retKillProcess)
 	return b.insns
 }
