@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ type Facts struct {
 	KVM bool   `json:"kvm"`
 	Why string `json:"why,omitempty"`
 }
+
+// ErrNoKVM is a machine on which no guest boots with KVM.
+var ErrNoKVM = errors.New("no guest boots with KVM here")
 
 // factsFile is in the VM's cache.
 const factsFile = "host.json"
@@ -55,10 +59,14 @@ func Load(cache, program string, probe func(tsc uint64) error) (*Facts, error) {
 		}
 	}
 	f := &Facts{BootID: id, Program: prog, TSCKHz: TSCKHz()}
-	if err := probe(f.TSCKHz); err != nil {
-		f.Why = err.Error()
-	} else {
+	switch err := probe(f.TSCKHz); {
+	case err == nil:
 		f.KVM = true
+	case errors.Is(err, ErrNoKVM):
+		f.Why = err.Error()
+	default: // says nothing of KVM: the next one tries again
+		f.Why = err.Error()
+		return f, nil
 	}
 	raw, err := json.Marshal(f)
 	if err != nil {

@@ -54,6 +54,8 @@ type Bind struct {
 	Device   bool `json:"device,omitempty"`
 	// Optional: left out when the host has no such file.
 	Optional bool `json:"optional,omitempty"`
+	// Hide are directories below it that become empty.
+	Hide []string `json:"hide,omitempty"`
 }
 
 // Options are how the process is started.

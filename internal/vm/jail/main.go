@@ -46,7 +46,7 @@ func enter(fd int) error {
 		return err
 	}
 	// Nothing but what the monitor passed on purpose.
-	if err := unix.CloseRange(uint(fd), 1<<32-1, 0); err != nil {
+	if err := unix.CloseRange(uint(fd), 1<<32-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: %w", err)
 	}
 	if len(s.Binds) > 0 {
@@ -161,6 +161,17 @@ func (p *place) attach(base string) error {
 	}
 	if err := unix.MoveMount(p.tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("move_mount to %s: %w", p.Dest, err)
+	}
+	for _, h := range p.Hide {
+		dir := filepath.Join(at, h)
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			continue
+		}
+		const empty = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_RDONLY
+		if err := unix.Mount("empty", dir, "tmpfs", empty, "size=4k,mode=555"); err != nil {
+			return fmt.Errorf("hiding %s: %w", h, err)
+		}
 	}
 	return nil
 }

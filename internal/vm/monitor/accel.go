@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,7 @@ func kvmUsable() error {
 // probeKVM boots a small machine to its agent's first word.
 func (m *monitor) probeKVM(uint64) error {
 	if err := kvmUsable(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", host.ErrNoKVM, err)
 	}
 	x := m.machine
 	x.accel, x.cpus = hypervisor.KVM, 1
@@ -74,6 +75,9 @@ func (m *monitor) probeKVM(uint64) error {
 	vm, err := x.driver.Start(cfg)
 	if err != nil {
 		ours.Close()
+		if strings.Contains(err.Error(), "kvm") { // QEMU's own words on it
+			err = fmt.Errorf("%w: %w", host.ErrNoKVM, err)
+		}
 		return err
 	}
 	defer func() {
@@ -82,7 +86,7 @@ func (m *monitor) probeKVM(uint64) error {
 	}()
 	conn, err := greet(vm, ours, probeWait)
 	if err != nil {
-		return fmt.Errorf("no guest boots with /dev/kvm here: %w", err)
+		return fmt.Errorf("%w: %w", host.ErrNoKVM, err)
 	}
 	conn.Close()
 	return nil

@@ -118,12 +118,13 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 func smp(cfg *hypervisor.Config) string { return strconv.Itoa(max(1, cfg.CPUs)) }
 
 // sandbox is QEMU's own seccomp filter. Where it has to change its uid (runas)
-// the calls for that stay, and no_new_privs with an empty set of capabilities
-// makes them useless.
+// the calls for that stay; no_new_privs (set by the jail) and an empty set of
+// capabilities
+// make them useless.
 func sandbox(runas bool) string {
 	elevate := "deny"
 	if runas {
-		elevate = "children"
+		elevate = "allow"
 	}
 	return "on,obsolete=deny,elevateprivileges=" + elevate + ",spawn=deny,resourcecontrol=deny"
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,9 +52,10 @@ type Server struct {
 	Socket *os.File
 }
 
-// caps are what serving files of any owner takes.
+// caps are what serving files of any owner takes, and what the daemon needs to
+// drop the rest (it does so before it serves: CAP_SYS_CHROOT, CAP_SETPCAP).
 const caps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID |
-	1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID | 1<<unix.CAP_MKNOD | 1<<unix.CAP_SETFCAP | 1<<unix.CAP_SYS_CHROOT
+	1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID | 1<<unix.CAP_MKNOD | 1<<unix.CAP_SETFCAP | 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETPCAP
 
 // share is where the trees are in the jail.
 const share = "/share"
@@ -95,7 +97,10 @@ func Start(o Options) (*Server, error) {
 	j := jail.Options{Files: []*os.File{null, null, log, listener}, Flags: o.Flags}
 	source := share
 	if o.Flags != 0 {
-		j.Binds = append(jail.Libraries(), jail.Bind{Source: program, Dest: program})
+		j.Binds = jail.Libraries()
+		if !strings.HasPrefix(program, "/usr/lib/") {
+			j.Binds = append(j.Binds, jail.Bind{Source: program, Dest: program})
+		}
 		j.Binds = append(j.Binds, binds(o.Trees)...)
 		j.Dirs = []string{share, "/run", "/tmp", "/var/lib/virtiofsd", "/var/run"}
 		j.Proc = true
@@ -126,7 +131,12 @@ func Start(o Options) (*Server, error) {
 func binds(trees []Tree) []jail.Bind {
 	var out []jail.Bind
 	for _, t := range trees {
-		out = append(out, jail.Bind{Source: t.Source, Dest: filepath.Join(share, t.Name), Writable: t.Writable})
+		b := jail.Bind{Source: t.Source, Dest: filepath.Join(share, t.Name), Writable: t.Writable}
+		if t.Source == "/" {
+			// The guest has its own, and the host's tell too much.
+			b.Hide = []string{"proc", "sys", "dev"}
+		}
+		out = append(out, b)
 	}
 	return out
 }
