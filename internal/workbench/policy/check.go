@@ -20,15 +20,6 @@ const DefaultFile = "policy.yaml (built in)"
 // Default is the policy that this program brings along.
 func Default() (*Policy, error) { return Parse(DefaultFile, defaultPolicy) }
 
-// Load reads a user's policy.
-func Load(path string) (*Policy, error) {
-	data, err := readLimited(path)
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	return Parse(path, data)
-}
-
 // readLimited refuses what is no plain file or too large, before reading it.
 func readLimited(path string) ([]byte, error) {
 	st, err := os.Stat(path)
@@ -261,7 +252,7 @@ func (c *checker) rules() {
 			c.bad(at("rules", i, "class"), "no class is called %q: there are %s", r.Class, strings.Join(c.classNames(), ", "))
 		}
 		c.match(i, r.Match)
-		if r.Match == nil || k == nil || floor == nil {
+		if r.Match == nil || reflect.ValueOf(*r.Match).IsZero() || k == nil || floor == nil {
 			continue
 		}
 		lowers := k.strength() < floor.strength()

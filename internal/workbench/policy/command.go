@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -148,12 +147,11 @@ func (c *command) load() (*Policy, error) {
 	if c.policy == "" {
 		return Default()
 	}
-	p, err := Load(c.policy)
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return nil, usageError{err}
+	data, err := readLimited(c.policy)
+	if err != nil {
+		return nil, wrong("--policy: %w", err)
 	}
-	return p, err
+	return Parse(c.policy, data)
 }
 
 // write puts the answer where it is wanted, a file in one step.

@@ -81,6 +81,10 @@ func decode(file string, data []byte) (*Policy, error) {
 	return p, errors.Join(d.errs...)
 }
 
+// parserMessages are those that the library counts lines from 0 for; the
+// scanner's it counts from 1.
+var parserMessages = regexp.MustCompile(`^did not find expected (<stream-start>|<document start>|node content|'-' indicator|key|',' or '[\]}]')$`)
+
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
 
 // syntax turns the parser's message into FILE:LINE: MESSAGE.
@@ -88,10 +92,18 @@ func syntax(file string, err error) error {
 	if err.Error() == "EOF" {
 		return fmt.Errorf("%s: the file is empty: bulkhead policy init prints one to start from", file)
 	}
+	line, msg := 0, strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("%s:%s: %s", file, m[1], m[2])
+		line, _ = strconv.Atoi(m[1])
+		msg = m[2]
 	}
-	return fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+	if parserMessages.MatchString(msg) {
+		line++
+	}
+	if line == 0 {
+		return fmt.Errorf("%s: %s", file, msg)
+	}
+	return fmt.Errorf("%s:%d: %s", file, line, msg)
 }
 
 // value reads a node into v; enum lists the words that a text may be.
