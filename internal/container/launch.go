@@ -88,7 +88,7 @@ func (l *launch) run() (r *running, err error) {
 		return r, err
 	}
 
-	sentryConfig := l.encodeEarly()
+	l.layOut()
 	sentryConfR, sentryConfW, err := os.Pipe()
 	if err != nil {
 		return r, err
@@ -119,9 +119,7 @@ func (l *launch) run() (r *running, err error) {
 	if err := sendConfig(goferConfW, &l.gofer); err != nil {
 		return r, fmt.Errorf("configuring the Gofer: %w", err)
 	}
-	if raw, err := sentryConfig(); err != nil {
-		return r, fmt.Errorf("configuring the Sentry: %w", err)
-	} else if err := sendRaw(sentryConfW, raw); err != nil {
+	if err := sendConfig(sentryConfW, &l.sentry); err != nil {
 		return r, fmt.Errorf("configuring the Sentry: %w", err)
 	}
 	return r, nil
@@ -178,34 +176,8 @@ func (l *launch) runVM(r *running, files *closer) error {
 	return nil
 }
 
-// encodeEarly begins to encode the Sentry's configuration while the processes
-// are started: the first use of an encoder costs more than all of them. What is
-// only known then is the way that the start has taken; if it is not the first
-// one, the result encodes again.
-func (l *launch) encodeEarly() func() ([]byte, error) {
-	l.layOut()
-	l.sentry.Privileges = l.sentryPlans[0].privileges(l.cgroup)
-	early := l.sentry
-	type result struct {
-		raw []byte
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		raw, err := json.Marshal(&early)
-		done <- result{raw, err}
-	}()
-	return func() ([]byte, error) {
-		r := <-done
-		if early.Privileges != l.sentry.Privileges {
-			return json.Marshal(&l.sentry)
-		}
-		return r.raw, r.err
-	}
-}
-
 func sendConfig(w *os.File, config any) error {
-	raw, err := json.Marshal(config)
+	raw, err := wire.Pack(config)
 	if err != nil {
 		return err
 	}
@@ -372,6 +344,9 @@ func (r *running) readReady() error {
 	}
 	if len(raw) == 0 {
 		return errNoReport
+	}
+	if string(raw) == wire.ReadyOK {
+		return nil
 	}
 	var msg wire.Ready
 	if err := json.Unmarshal(raw, &msg); err != nil {

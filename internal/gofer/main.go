@@ -1,11 +1,8 @@
 package gofer
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -18,32 +15,18 @@ import (
 func Main(args []string) error {
 	flags := flag.NewFlagSet("gofer", flag.ContinueOnError)
 	conn := flags.Int("conn-fd", -1, "SOCK_SEQPACKET connection to the Sentry")
-	conf := flags.Int("config-fd", -1, "GoferConfig as JSON, to its end")
+	conf := flags.Int("config-fd", -1, "GoferConfig, to its end")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *conn < 0 || *conf < 0 {
 		return fmt.Errorf("gofer: --conn-fd and --config-fd are needed")
 	}
-	cfg, err := readConfig(*conf)
-	if err != nil {
-		return err
+	cfg := &wire.GoferConfig{}
+	if err := wire.ReadConfig(*conf, cfg); err != nil {
+		return fmt.Errorf("gofer: %w", err)
 	}
 	return Run(*conn, cfg)
-}
-
-func readConfig(fd int) (*wire.GoferConfig, error) {
-	f := os.NewFile(uintptr(fd), "gofer config")
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 16<<20))
-	if err != nil {
-		return nil, fmt.Errorf("gofer: reading the configuration: %w", err)
-	}
-	cfg := &wire.GoferConfig{}
-	if err := json.Unmarshal(b, cfg); err != nil {
-		return nil, fmt.Errorf("gofer: the configuration is not a GoferConfig: %w", err)
-	}
-	return cfg, nil
 }
 
 // Run opens the roots, confines the process for good, and serves.

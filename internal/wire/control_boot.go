@@ -17,8 +17,8 @@ const SentryFirstGC = 12 << 20
 // maxConfig bounds what is read from a --config-fd.
 const maxConfig = 16 << 20
 
-// ReadConfig decodes the JSON of a --config-fd into config (*SentryConfig or
-// *GoferConfig) and closes the descriptor. It reads to end of file, which the
+// ReadConfig decodes what a --config-fd has, packed or as JSON, into config
+// (*SentryConfig or *GoferConfig) and closes the descriptor. It reads to end of file, which the
 // lifecycle holds back until the process is in its cgroups.
 func ReadConfig(fd int, config any) error {
 	f := os.NewFile(uintptr(fd), "config")
@@ -36,26 +36,35 @@ func ReadConfig(fd int, config any) error {
 	if len(raw) == 0 {
 		return fmt.Errorf("--config-fd=%d: no configuration: whoever started this process gave up", fd)
 	}
-	if err := json.Unmarshal(raw, config); err != nil {
+	if raw[0] == packed {
+		err = Unpack(raw, config)
+	} else {
+		err = json.Unmarshal(raw, config)
+	}
+	if err != nil {
 		return fmt.Errorf("--config-fd=%d: %w", fd, err)
 	}
 	return nil
 }
 
+// ReadyOK is the Ready message of a sandbox that is loaded: it is compared as it
+// is, since a decoder's first use takes long.
+const ReadyOK = "{\"ok\":true}\n"
+
 // WriteReady reports on --ready-fd that the sandbox is loaded (err is nil) or
 // why it is not, and closes the descriptor. A unix.Errno or *ControlError in
 // err keeps its number.
 func WriteReady(fd int, err error) error {
-	msg := Ready{OK: err == nil}
+	raw := []byte(ReadyOK)
 	if err != nil {
 		ce := asControlError(err)
-		msg.Error, msg.Errno = ce.Message, ce.Errno
+		msg := Ready{Error: ce.Message, Errno: ce.Errno}
+		var merr error
+		if raw, merr = json.Marshal(&msg); merr != nil {
+			return merr
+		}
+		raw = append(raw, '\n')
 	}
-	raw, merr := json.Marshal(&msg)
-	if merr != nil {
-		return merr
-	}
-	raw = append(raw, '\n')
 	for len(raw) > 0 {
 		n, err := unix.Write(fd, raw)
 		if err == unix.EINTR {
