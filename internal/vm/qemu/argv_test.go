@@ -1,0 +1,84 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+)
+
+func testConfig() *hypervisor.Config {
+	return &hypervisor.Config{
+		Kernel: "/cache/vmlinux", Initrd: "/cache/initrd", Append: "quiet", Accel: hypervisor.TCG, CPUs: 2, Balloon: true,
+		Memory: hypervisor.RAM{Path: "/scratch/ram", Bytes: 256 << 20},
+		Disks:  []hypervisor.Disk{{ID: "root", File: os.Stdin, ReadOnly: true}},
+		Nets:   []hypervisor.Net{{ID: "net0", Tap: os.Stdin, MAC: "02:00:00:00:00:01"}},
+		Shares: []hypervisor.Share{{Tag: "volumes", Socket: os.Stdin}},
+	}
+}
+
+func TestArgv(t *testing.T) {
+	line := strings.Join(argv(testConfig(), "/usr/bin/qemu", "5:6"), " ")
+	for _, want := range []string{
+		"-machine microvm,memory-backend=ram,accel=tcg",
+		"-object memory-backend-file,id=ram,size=256M,mem-path=/vm/ram,share=on",
+		"-kernel /vm/vmlinux -initrd /vm/initrd -append quiet",
+		"-chardev socket,id=qmp,fd=3", "-chardev socket,id=agent,fd=4",
+		"-sandbox on,obsolete=deny,elevateprivileges=allow,spawn=deny,resourcecontrol=deny -chroot /vm/empty -runas 5:6",
+		"-add-fd fd=5,set=5", "filename=/dev/fdset/5,read-only=on",
+		"-device virtio-blk-device,drive=root,serial=root",
+		"-netdev tap,id=net0,fd=6 -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:01",
+		"-chardev socket,id=fs-volumes,fd=7 -device vhost-user-fs-device,chardev=fs-volumes,tag=volumes",
+	} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %q in\n%s", want, line)
+		}
+	}
+	if line := strings.Join(argv(testConfig(), "q", ""), " "); !strings.Contains(line, "elevateprivileges=deny") {
+		t.Errorf("an ordinary user's QEMU may raise its rights: %s", line)
+	}
+}
+
+// The base devices come first, in one order: a template has no others, and a
+// clone's must be in the same places.
+func TestTemplateDevicesFirst(t *testing.T) {
+	devices := func(cfg *hypervisor.Config) (out []string) {
+		args := argv(cfg, "q", "")
+		for i, a := range args {
+			if a == "-device" {
+				out = append(out, args[i+1])
+			}
+		}
+		return out
+	}
+	base := testConfig()
+	base.Disks, base.Nets, base.Shares = nil, nil, nil
+	few, all := devices(base), devices(testConfig())
+	for i := range few {
+		if few[i] != all[i] {
+			t.Errorf("device %d is %q in a template and %q in a clone", i, few[i], all[i])
+		}
+	}
+}
+
+func TestManyDevicesGetQ35(t *testing.T) {
+	cfg := testConfig()
+	for i := range 8 {
+		cfg.Nets = append(cfg.Nets, hypervisor.Net{ID: fmt.Sprint("n", i), Tap: os.Stdin, MAC: "02:00:00:00:00:02"})
+	}
+	line := strings.Join(argv(cfg, "q", ""), " ")
+	if !strings.Contains(line, "-machine q35,") || !strings.Contains(line, "virtio-net-pci") || strings.Contains(line, "-device virtio-serial-device") {
+		t.Error(line)
+	}
+}
+
+// Every file of the jail is read-only but the guest's memory and devices.
+func TestBinds(t *testing.T) {
+	for _, b := range binds(testConfig(), "/usr/bin/qemu") {
+		if b.Writable && b.Dest != jailRAM && !b.Device {
+			t.Errorf("%s is writable", b.Dest)
+		}
+	}
+}
