@@ -24,6 +24,18 @@ type Stats struct {
 	RDT     struct{}            `json:"intel_rdt"`
 	Network []*networkInterface `json:"network_interfaces"`
 	Calls   map[string]uint64   `json:"syscalls,omitempty"`
+	VM      *vmStats            `json:"vm,omitempty"`
+}
+
+// vmStats are of a container behind the VM wall: the hypervisor's process as
+// the host sees it, with the guest's memory and CPUs, and the container as the
+// guest's kernel counts it.
+type vmStats struct {
+	HypervisorMemory uint64 `json:"hypervisorMemory"` // bytes resident
+	HypervisorCPU    uint64 `json:"hypervisorCPU"`    // nanoseconds
+	GuestMemory      uint64 `json:"guestMemory"`
+	GuestCPU         uint64 `json:"guestCPU"`
+	Overhead         uint64 `json:"overhead"` // added to the limit of memory
 }
 
 type pidsStats struct {
@@ -179,6 +191,12 @@ func (s *Stats) fromSentry(in wire.StatsResult) {
 		s.Network = append(s.Network, &n)
 	}
 	s.Calls = in.Syscalls
+	if in.HypervisorBytes > 0 {
+		s.VM = &vmStats{
+			HypervisorMemory: in.HypervisorBytes, HypervisorCPU: in.HypervisorNanos,
+			GuestMemory: in.MemoryBytes, GuestCPU: in.CPUNanos, Overhead: wire.VMOverhead,
+		}
+	}
 	if s.Pids.Current == 0 {
 		s.Pids.Current = in.Pids
 	}

@@ -2,9 +2,12 @@ package container
 
 import (
 	"sort"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
+
+	"bulkhead.dev/bulkhead/internal/wire"
 )
 
 // Features describes this runtime by the specification's features.md.
@@ -14,7 +17,13 @@ func Features(version string) *features.Features {
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: SpecVersion,
 		MountOptions:  mountOptionNames(),
-		Annotations:   map[string]string{"dev.bulkhead.version": version},
+		Annotations: map[string]string{
+			"dev.bulkhead.version": version,
+			"dev.bulkhead.walls":   string(WallSentry) + "," + string(WallVM),
+			// What the VM wall adds to a limit of memory: a RuntimeClass's
+			// overhead.podFixed.
+			"dev.bulkhead.vm.overhead.memory": strconv.Itoa(wire.VMOverhead),
+		},
 		Linux: &features.Linux{
 			Namespaces:   []string{"cgroup", "ipc", "mount", "network", "pid", "user", "uts"},
 			Capabilities: capNames,

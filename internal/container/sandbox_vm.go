@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -200,6 +201,12 @@ func hostResources(wall Wall, r *specs.LinuxResources) *cgroups.Resources {
 	out := resourcesOf(r)
 	if wall != WallVM {
 		return out
+	}
+	for _, name := range []string{"memory.max", "memory.high"} {
+		if n, err := strconv.ParseInt(out.Unified[name], 10, 64); err == nil {
+			out.Unified = maps.Clone(out.Unified)
+			out.Unified[name] = strconv.FormatInt(vmOverhead(n), 10)
+		}
 	}
 	out.Memory = vmOverhead(out.Memory)
 	out.MemorySwap = vmOverhead(out.MemorySwap)

@@ -42,6 +42,9 @@ func (t *template) ram() string   { return filepath.Join(t.dir, "ram") }
 // they become holes of the template's memory.
 const settle = 2500 * time.Millisecond
 
+// retry is how long a template that could not be made is not tried again.
+const retry = 10 * time.Minute
+
 // groups are what a template has loaded: all but the drivers of devices it
 // does not have.
 var groups = []string{agentpb.GroupOverlay, agentpb.GroupErofs, agentpb.GroupRNG, agentpb.GroupBalloon}
@@ -69,7 +72,12 @@ func (m *monitor) template() *template {
 	if t.ready() {
 		return t
 	}
+	failed := t.dir + ".failed"
+	if st, err := os.Stat(failed); err == nil && time.Since(st.ModTime()) < retry {
+		return nil
+	}
 	if err := m.makeTemplate(t); err != nil {
+		_ = os.WriteFile(failed, []byte(err.Error()), 0o600)
 		fmt.Fprintf(os.Stderr, "bulkhead: no template for fast starts: %v\n", err)
 		return nil
 	}
