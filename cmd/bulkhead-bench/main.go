@@ -1,18 +1,22 @@
-// Command bulkhead-bench is `bulkhead bench`, and `bulkhead policy` when its
-// first argument is that verb: a program of its own, so that what it imports
-// (statistics, YAML, the report) weighs on no other command.
+// Command bulkhead-bench is `bulkhead bench`, and `bulkhead audit`, `advise` or
+// `policy` when its first argument is that verb: a program of its own, so that
+// what it imports (statistics, YAML, the report) weighs on no other command.
 package main
 
 import (
 	"os"
 
 	"bulkhead.dev/bulkhead/internal/workbench"
+	"bulkhead.dev/bulkhead/internal/workbench/audit"
+	"bulkhead.dev/bulkhead/internal/workbench/audit/probe"
 	"bulkhead.dev/bulkhead/internal/workbench/policy"
 )
 
 // verbs are the commands of `bulkhead` beside bench that live here.
 var verbs = map[string]func(args []string) int{
-	"policy": func(args []string) int { return policy.Main(args, os.Stdin, os.Stdout, os.Stderr) },
+	"audit":       func(args []string) int { return audit.Main(args, os.Stdout, os.Stderr) },
+	probe.Command: audit.ProbeMain,
+	"policy":      func(args []string) int { return policy.Main(args, os.Stdin, os.Stdout, os.Stderr) },
 }
 
 func main() {

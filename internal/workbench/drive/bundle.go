@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -28,6 +29,8 @@ type Container struct {
 	Bench  string // the guest programs' directory
 	Work   string // a writable directory, or "" for none
 	Image  string // for clients: the image that holds RootFS
+	// Seccomp is the container's profile; nil for none. Clients have their own.
+	Seccomp *specs.LinuxSeccomp
 }
 
 // environ is the container's environment, in a fixed order.
@@ -50,6 +53,9 @@ var defaultCaps = []string{
 	"CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
 }
 
+// DefaultCapabilities are those of every container here.
+func DefaultCapabilities() []string { return slices.Clone(defaultCaps) }
+
 // spec is the container's config.json (OCI runtime-spec, config.md).
 func (c *Container) spec() *specs.Spec {
 	return &specs.Spec{
@@ -62,6 +68,7 @@ func (c *Container) spec() *specs.Spec {
 		},
 		Mounts: c.mounts(),
 		Linux: &specs.Linux{
+			Seccomp:     c.Seccomp,
 			CgroupsPath: "/" + CgroupParent + "/" + c.ID,
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},

@@ -1,0 +1,166 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The static part of the drill's document stands between these lines: a test
+// makes it again from the tables in the code.
+const (
+	staticBegin = "<!-- static: made from the tables in the code -->"
+	staticEnd   = "<!-- end of the static part -->"
+)
+
+// Drill is the hardening drill as a document: the calls that each wall does not
+// implement or refuses, beside the default profile.
+func Drill(r *Record) string {
+	var b strings.Builder
+	b.WriteString("# The hardening drill\n\nWhich system calls does each wall not implement, and which would it refuse, beside the default seccomp profile?\n" +
+		"This page is made by the tool: `bulkhead audit --out DIR` writes it as hardening.md (`make audit` puts it here).\n\n")
+	b.WriteString(staticBegin + "\n" + staticDrill(r.Table, r.rulesOf(), r.Profile) + staticEnd + "\n")
+	measuredDrill(&b, r)
+	return b.String()
+}
+
+// rulesOf gathers the rules of our own filters out of the walls.
+func (r *Record) rulesOf() []filterRule {
+	var out []filterRule
+	for _, w := range r.Walls {
+		for _, p := range w.Processes {
+			for _, rule := range p.Rules {
+				out = append(out, filterRule{Process: p.Role, Name: rule.Call, Text: rule.When, Reason: rule.Reason})
+			}
+		}
+	}
+	return out
+}
+
+// staticDrill needs no measurement: the Sentry's table, our filters, the profile.
+func staticDrill(table []tableRow, rules []filterRule, p *profile) string {
+	var b strings.Builder
+	rows := map[string]tableRow{}
+	count := map[string]int{}
+	for _, t := range table {
+		rows[t.Name] = t
+		count[t.State]++
+	}
+	fmt.Fprintf(&b, "\n## In numbers\n\n| | calls |\n|---|---|\n| the default profile (%s) allows | %d |\n| it allows by their arguments | %d |\n| it refuses | %d |\n",
+		p.Module, len(p.Free), len(p.Checked), len(p.Refused))
+	fmt.Fprintf(&b, "| Bulkhead's Sentry answers in full | %d |\n| in part | %d |\n| it refuses | %d |\n", count["full"], count["partial"], count["refused"])
+	for _, role := range []string{roleGuest, roleSentry, roleGofer} {
+		n := distinct(rules, role)
+		fmt.Fprintf(&b, "| host calls that the filter of its %s allows | %d |\n", processWords[role], n)
+	}
+	group := func(title, about string, keep func(t tableRow, a allowance) bool) {
+		var list [][]cell
+		for nr := uint32(0); nr <= lastNumber; nr++ {
+			name := callNames().byNr[nr]
+			t, ok := rows[name]
+			if name == "" || !ok || !keep(t, p.allows(name)) {
+				continue
+			}
+			list = append(list, []cell{plain("`" + name + "`"), plain(profileWords[p.allows(name)]), plain(tableWords(t))})
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s %d calls.\n", title, about, len(list))
+		mdTable(&b, []string{"call", "default profile", "Bulkhead's Sentry"}, list)
+	}
+	group("Refused by the Sentry, allowed by the profile", "What works in a container under the default profile, and not behind the Sentry.",
+		func(t tableRow, a allowance) bool { return t.State == "refused" && a != never })
+	group("Refused by both", "Neither lets a program have these.",
+		func(t tableRow, a allowance) bool { return t.State == "refused" && a == never })
+	group("Refused by the profile, answered by the Sentry", "Here the Sentry gives more than the profile, without the host's kernel: it answers by itself.",
+		func(t tableRow, a allowance) bool { return t.State != "refused" && a == never })
+	group("Answered in part by the Sentry", "What is missing answers with the errno of a kernel built without it.",
+		func(t tableRow, a allowance) bool { return t.State == "partial" })
+	b.WriteString("\n## Host calls that stay in reach\n\nOf the host's own kernel, by process; a guest's are open only to the stub inside it, and a process that breaks the rule is killed.\n")
+	for _, role := range []string{roleGuest, roleSentry, roleGofer} {
+		var list [][]cell
+		for _, r := range rules {
+			if r.Process == role {
+				list = append(list, []cell{plain("`" + r.Name + "`"), plain(r.Text), plain(r.Reason)})
+			}
+		}
+		fmt.Fprintf(&b, "\n### The %s: %d\n", processWords[role], distinct(rules, role))
+		mdTable(&b, []string{"host call", "only if", "why"}, list)
+	}
+	return b.String()
+}
+
+var (
+	processWords = map[string]string{roleGuest: "guest", roleSentry: "Sentry", roleGofer: "Gofer"}
+	profileWords = map[allowance]string{never: "refused", some: "by arguments", always: "allowed"}
+)
+
+func distinct(rules []filterRule, role string) int {
+	var names []string
+	for _, r := range rules {
+		if r.Process == role && !slices.Contains(names, r.Name) {
+			names = append(names, r.Name)
+		}
+	}
+	return len(names)
+}
+
+func tableWords(t tableRow) string {
+	switch t.State {
+	case "refused":
+		if t.Reason != "" {
+			return t.Errno + ": " + t.Reason
+		}
+		return t.Errno
+	case "partial":
+		return "in part; not: " + t.Lacks
+	}
+	return "in full"
+}
+
+// measuredDrill is what the probe saw, beside the profile.
+func measuredDrill(b *strings.Builder, r *Record) {
+	fmt.Fprintf(b, "\n## Measured\n\n%s Every call was made inside each runtime; shown are those that at least one of them refused or did not implement and this host's kernel has. Risky arguments follow.\n", r.subtitle())
+	var cols []*Column
+	for _, c := range r.live() {
+		if c.Kernel != onHost && c.Name != openColumn {
+			cols = append(cols, c)
+		}
+	}
+	head := []string{"call", "profile says"}
+	for _, c := range cols {
+		head = append(head, c.Title)
+	}
+	for _, family := range []string{familyCalls, familyWide} {
+		var rows [][]cell
+		for _, cs := range r.Cases {
+			if cs.Family != family || lacking(cs.Results[hostColumn]) || callNames().byName[cs.Call] == 0 && cs.Call != "read" {
+				continue
+			}
+			row, refused := []cell{plain("`" + cs.Call + "`"), plain(profileWords[r.Profile.allows(cs.Call)])}, false
+			if cs.About != "" {
+				row[0].text += " " + cs.About
+			}
+			for _, c := range cols {
+				k := r.classOf(cs, c)
+				refused = refused || k == classRefused || k == classKilled
+				row = append(row, plain(r.drillCell(cs, c, k)))
+			}
+			if refused {
+				rows = append(rows, row)
+			}
+		}
+		fmt.Fprintf(b, "\n### %s: %d\n", map[string]string{familyCalls: "Calls", familyWide: "Risky arguments"}[family], len(rows))
+		mdTable(b, head, rows)
+	}
+}
+
+func (r *Record) drillCell(cs *CaseResults, c *Column, k class) string {
+	switch k {
+	case classRefused, classKilled:
+		return "**" + cs.Results[c.Name] + "**"
+	case classNone:
+		return ""
+	case classCaps:
+		return "EPERM, a capability"
+	}
+	return "answered"
+}
