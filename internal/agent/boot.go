@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// options are what the kernel's command line says to the agent.
+type options struct {
+	channel string // virtio or vsock
+	port    string
+	debug   bool
+}
+
+func parseOptions(cmdline string) options {
+	o := options{channel: "virtio", port: agentpb.PortName}
+	for _, word := range strings.Fields(cmdline) {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "bulkhead.channel":
+			o.channel = value
+		case "bulkhead.port":
+			o.port = value
+		case "bulkhead.debug":
+			o.debug = value == "1"
+		}
+	}
+	return o
+}
+
+// kernelMount is one of the file systems that every guest has.
+type kernelMount struct {
+	source, target, fstype string
+	flags                  uintptr
+	data                   string
+}
+
+// early are mounted before anything else; a cgroup hierarchy can wait until
+// the host has been answered.
+var early = []kernelMount{
+	{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+	{"sysfs", "/sys", "sysfs", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+	{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=755"},
+}
+
+// rootDir is where the agent's own root is made: the first root of a kernel,
+// in which the initramfs lies, is one that pivot_root(2) cannot leave.
+const rootDir = "/run"
+
+// enterRoot makes a tmpfs the root, with the file systems of the kernel in it.
+// modules is a descriptor of the initramfs's modules.
+func enterRoot() (modules int, err error) {
+	modules, err = unix.Open("/"+agentpb.ModulesDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("modules of the initramfs: %w", err)
+	}
+	if err := unix.Mount("tmpfs", rootDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=1m"); err != nil {
+		return -1, fmt.Errorf("mounting the agent's root: %w", err)
+	}
+	for _, dir := range []string{"/proc", "/sys", "/dev", workDir[4:]} {
+		if err := os.MkdirAll(rootDir+dir, 0o755); err != nil {
+			return -1, fmt.Errorf("the agent's root: %w", err)
+		}
+	}
+	for _, m := range early {
+		if err := unix.Mount(m.source, rootDir+m.target, m.fstype, m.flags, m.data); err != nil {
+			return -1, fmt.Errorf("mounting %s on %s: %w", m.fstype, m.target, err)
+		}
+	}
+	if err := unix.Chdir(rootDir); err != nil {
+		return -1, fmt.Errorf("the agent's root: %w", err)
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return -1, fmt.Errorf("moving the agent's root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return -1, fmt.Errorf("the agent's root: %w", err)
+	}
+	return modules, nil
+}
+
+// cgroupRoot is the agent's own view of the hierarchy.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// lateMounts makes what only containers need.
+func lateMounts() error {
+	if err := unix.Mount("cgroup2", cgroupRoot, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "nsdelegate"); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("mounting cgroup2: %w", err)
+	}
+	have, err := os.ReadFile(cgroupRoot + "/cgroup.controllers")
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	for _, c := range strings.Fields(string(have)) {
+		if err := os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte("+"+c), 0); err != nil {
+			say("cgroup controller %s is not to be had: %v", c, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// channel gives connections to the host, one after another.
+type channel interface {
+	// next waits for the host.
+	next() (io.ReadWriteCloser, error)
+}
+
+func openChannel(o options, m *modules) (channel, error) {
+	switch o.channel {
+	case "virtio":
+		return openPort(o.port)
+	case "vsock":
+		if err := m.load(agentpb.GroupVsock); err != nil {
+			return nil, err
+		}
+		return listenVsock()
+	}
+	return nil, fmt.Errorf("bulkhead.channel=%s is neither virtio nor vsock", o.channel)
+}
+
+// port is a virtio-serial port. It is open for as long as the agent lives; a
+// read gives end of file while the host has not connected.
+type port struct {
+	fd int // f's; File.Fd would make it block
+	f  *os.File
+}
+
+const portsDir = "/sys/class/virtio-ports"
+
+func openPort(name string) (channel, error) {
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		dev, err := findPort(name)
+		if err == nil {
+			// Non-blocking: a write that blocked would spin in the driver
+			// until the host has taken it.
+			fd, err := unix.Open("/dev/"+dev, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return nil, fmt.Errorf("port %s (/dev/%s): %w", name, dev, err)
+			}
+			// Only the agent opens it: one opener at a time is the driver's
+			// own rule, and the node is root's.
+			return &port{fd, os.NewFile(uintptr(fd), dev)}, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, err
+		}
+		time.Sleep(time.Millisecond) // the control queue announces the port
+	}
+}
+
+func findPort(name string) (string, error) {
+	list, err := os.ReadDir(portsDir)
+	if err != nil {
+		return "", fmt.Errorf("virtio-serial: %w", err)
+	}
+	for _, d := range list {
+		raw, err := os.ReadFile(portsDir + "/" + d.Name() + "/name")
+		if err == nil && strings.TrimSpace(string(raw)) == name {
+			return d.Name(), nil
+		}
+	}
+	return "", fmt.Errorf("virtio-serial has no port named %s: -device virtserialport,name=%s", name, name)
+}
+
+// next waits until the host has said something.
+func (p *port) next() (io.ReadWriteCloser, error) {
+	if err := p.f.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("virtio-serial: %w", err)
+	}
+	wait := 500 * time.Microsecond
+	for {
+		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, 1000)
+		if err != nil && err != unix.EINTR {
+			return nil, fmt.Errorf("virtio-serial: %w", err)
+		}
+		switch {
+		case fds[0].Revents&unix.POLLHUP != 0:
+			time.Sleep(wait) // there is no event for the host's coming
+			wait = min(2*wait, 10*time.Millisecond)
+		case fds[0].Revents&unix.POLLIN != 0:
+			return portConn{p.f}, nil
+		}
+	}
+}
+
+// portConn is the port for one session.
+type portConn struct{ f *os.File }
+
+func (c portConn) Read(b []byte) (int, error)  { return c.f.Read(b) }
+func (c portConn) Write(b []byte) (int, error) { return c.f.Write(b) }
+
+// Close ends a read that waits, and leaves the port open for the next session.
+func (c portConn) Close() error { return c.f.SetReadDeadline(time.Unix(1, 0)) }
+
+// vsock is a listening vsock(7) socket.
+type vsock struct{ fd int }
+
+func listenVsock() (channel, error) {
+	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("vsock: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: agentpb.VsockPort}); err != nil {
+		return nil, fmt.Errorf("vsock port %d: %w", agentpb.VsockPort, err)
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		return nil, fmt.Errorf("vsock port %d: %w", agentpb.VsockPort, err)
+	}
+	return &vsock{fd}, nil
+}
+
+// next takes a connection of the host's. A container's processes can connect
+// too (VMADDR_CID_LOCAL, or the guest's own address), and are turned away.
+func (v *vsock) next() (io.ReadWriteCloser, error) {
+	for {
+		fd, from, err := unix.Accept4(v.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		if err == unix.EINTR || err == unix.ECONNABORTED {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("vsock: %w", err)
+		}
+		if vm, ok := from.(*unix.SockaddrVM); ok && vm.CID == unix.VMADDR_CID_HOST {
+			return os.NewFile(uintptr(fd), "vsock"), nil
+		}
+		unix.Close(fd)
+	}
+}

@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentconn"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// stdio is what a process's standard descriptors are joined to.
+type stdio struct {
+	child  [3]int   // the child's
+	master *os.File // of its terminal
+	fd     int      // master's; File.Fd would make it block
+	pumps  []func()
+	conns  []net.Conn
+}
+
+// streamWait is how long a stream that a request names may take to come.
+const streamWait = 10 * time.Second
+
+// newStdio joins pipes to the streams, or a terminal to the one. pts gives the
+// two ends of a new terminal.
+func newStdio(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process, pts func() (int, int, error)) (*stdio, error) {
+	io := &stdio{child: [3]int{-1, -1, -1}, fd: -1}
+	var err error
+	if p.Terminal {
+		err = io.terminal(s, streams.GetStdin(), p, pts)
+	} else {
+		err = io.pipes(s, streams, p)
+	}
+	if err != nil {
+		io.close()
+		return nil, err
+	}
+	return io, nil
+}
+
+func (io *stdio) terminal(s *agentconn.Session, number uint32, p *agentpb.Process, pts func() (int, int, error)) error {
+	master, slave, err := pts()
+	if err != nil {
+		return err
+	}
+	io.fd, io.master = master, os.NewFile(uintptr(master), "ptmx")
+	if slave, err = low(slave); err != nil {
+		return err
+	}
+	io.child = [3]int{slave, slave, slave}
+	if err := unix.Fchown(slave, int(p.Uid), -1); err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	if p.Rows != 0 || p.Cols != 0 {
+		if err := io.resize(p.Rows, p.Cols); err != nil {
+			return err
+		}
+	}
+	if number == 0 {
+		io.pumps = append(io.pumps, func() { copyTo(discard{}, io.master) })
+		return nil
+	}
+	conn, err := io.take(s, number)
+	if err != nil {
+		return err
+	}
+	io.pumps = append(io.pumps,
+		func() { copyTo(io.master, conn) },
+		func() {
+			copyTo(conn, io.master) // EIO when nobody has the terminal open
+			conn.Close()
+			s.Drop(number)
+		})
+	return nil
+}
+
+func (io *stdio) pipes(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process) error {
+	for i, number := range []uint32{streams.GetStdin(), streams.GetStdout(), streams.GetStderr()} {
+		if number == 0 {
+			fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return fmt.Errorf("/dev/null: %w", err)
+			}
+			if io.child[i], err = low(fd); err != nil {
+				return err
+			}
+			continue
+		}
+		conn, err := io.take(s, number)
+		if err != nil {
+			return err
+		}
+		mine, theirs, err := pipePair(i == 0)
+		if err != nil {
+			return err
+		}
+		io.child[i] = theirs
+		// The process may open /dev/stdout again.
+		if err := unix.Fchown(theirs, int(p.Uid), int(p.Gid)); err != nil {
+			return fmt.Errorf("standard descriptor %d: %w", i, err)
+		}
+		from, to := rw(conn), rw(mine)
+		if i > 0 {
+			from, to = to, from
+		}
+		io.pumps = append(io.pumps, func() {
+			copyTo(to, from)
+			mine.Close()
+			conn.Close()
+			s.Drop(number)
+		})
+	}
+	return nil
+}
+
+func (io *stdio) take(s *agentconn.Session, number uint32) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), streamWait)
+	defer cancel()
+	conn, err := s.Take(ctx, number)
+	if err == nil {
+		io.conns = append(io.conns, conn)
+	}
+	return conn, err
+}
+
+// rw is an end of a pump.
+type rw interface {
+	Read([]byte) (int, error)
+	Write([]byte) (int, error)
+}
+
+type discard struct{}
+
+func (discard) Read([]byte) (int, error)    { return 0, os.ErrClosed }
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// copyTo copies until either side has ended. A writer whose reader has gone
+// must not block its process: what it says is dropped, as a closed pipe would
+// kill it with SIGPIPE.
+func copyTo(to, from rw) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// start lets the bytes flow, once the child has its ends.
+func (io *stdio) start() {
+	io.closeChildEnds()
+	for _, pump := range io.pumps {
+		go pump()
+	}
+}
+
+func (io *stdio) closeChildEnds() {
+	last := -1
+	for i, fd := range io.child {
+		if fd >= 0 && fd != last {
+			unix.Close(fd)
+			last = fd
+		}
+		io.child[i] = -1
+	}
+}
+
+// close is for one that was never started.
+func (io *stdio) close() {
+	io.closeChildEnds()
+	if io.master != nil {
+		io.master.Close()
+	}
+	for _, c := range io.conns {
+		c.Close()
+	}
+}
+
+func (io *stdio) resize(rows, cols uint32) error {
+	if io.master == nil {
+		return errNoTerminal
+	}
+	if err := unix.IoctlSetWinsize(io.fd, unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(rows), Col: uint16(cols)}); err != nil {
+		return fmt.Errorf("window size: %w", err)
+	}
+	return nil
+}
+
+// newPTY opens a terminal of a devpts instance by its root directory, whatever
+// the container has made of its /dev.
+func newPTY(devpts int) (master, slave int, err error) {
+	master, err = unix.Openat(devpts, "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, -1, fmt.Errorf("terminal: ptmx: %w", err)
+	}
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		unix.Close(master)
+		return -1, -1, fmt.Errorf("terminal: TIOCSPTLCK: %w", err)
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		unix.Close(master)
+		return -1, -1, fmt.Errorf("terminal: TIOCGPTPEER: %w", errno)
+	}
+	return master, int(fd), nil
+}

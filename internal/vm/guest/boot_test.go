@@ -1,0 +1,164 @@
+//go:build vm
+
+package guest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentconn"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// The tests of this file boot a VM with QEMU (`make test-vm`): TCG, or the
+// accelerator of BULKHEAD_VM_ACCEL. They need no root.
+
+// vm is a booted guest.
+type vm struct {
+	*agentconn.Conn
+	cmd     *exec.Cmd
+	console string
+	exited  chan error
+	started time.Time
+	hello   time.Duration
+}
+
+// artifacts are made once for all tests.
+func artifacts(t *testing.T) (cache *Cache, vmlinux, initramfs string) {
+	t.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("bulkhead-vm-test-%d", os.Getuid()))
+	cache, err := OpenCache(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := FindKernel(os.Getenv("BULKHEAD_VM_KERNEL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := cache.Vmlinux(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	agent := os.Getenv("BULKHEAD_VM_AGENT")
+	if agent == "" {
+		agent = filepath.Join(t.TempDir(), AgentName)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", agent, "bulkhead.dev/bulkhead/cmd/bulkhead-agent")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("the agent: %v\n%s", err, out)
+		}
+	}
+	i, err := cache.Initramfs(k, agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { i.Close() })
+	return cache, v.Path, i.Path
+}
+
+// boot starts QEMU and waits for the agent's first word.
+func boot(t *testing.T, extra ...string) *vm {
+	t.Helper()
+	_, vmlinux, initramfs := artifacts(t)
+	dir := t.TempDir()
+	sock := filepath.Join(dir, "agent.sock")
+	l, err := net.Listen("unix", sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accel := os.Getenv("BULKHEAD_VM_ACCEL")
+	if accel == "" {
+		accel = "tcg"
+	}
+	v := &vm{console: filepath.Join(dir, "console"), exited: make(chan error, 1)}
+	cmdline := "console=ttyS0 quiet rdinit=/init cryptomgr.notests lsm=capability audit=0 random.trust_cpu=on" +
+		" 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 panic=-1 " + tscArgs(accel) + os.Getenv("BULKHEAD_VM_CMDLINE")
+	args := []string{
+		"-M", "microvm", "-accel", accel, "-cpu", "max", "-m", "256", "-nodefaults", "-no-user-config",
+		"-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=false",
+		"-kernel", vmlinux, "-initrd", initramfs, "-append", cmdline,
+		"-serial", "file:" + v.console,
+		"-device", "virtio-serial-device", "-chardev", "socket,id=agent,path=" + sock,
+		"-device", "virtserialport,chardev=agent,name=" + agentpb.PortName,
+	}
+	v.cmd = exec.Command("qemu-system-x86_64", append(args, extra...)...)
+	v.cmd.Stderr = os.Stderr
+	v.started = time.Now()
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { v.exited <- v.cmd.Wait() }()
+	t.Cleanup(func() {
+		v.cmd.Process.Kill()
+		if t.Failed() {
+			raw, _ := os.ReadFile(v.console)
+			t.Logf("console:\n%s", raw)
+		}
+	})
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(60*time.Second, func() { conn.Close() })
+	defer timer.Stop()
+	if v.Conn, err = agentconn.Connect(conn); err != nil {
+		t.Fatalf("the agent did not answer: %v", err)
+	}
+	v.hello = time.Since(v.started)
+	return v
+}
+
+// tscArgs tells the kernel the host's TSC rate, which TCG cannot measure.
+func tscArgs(accel string) string {
+	if accel != "tcg" {
+		return ""
+	}
+	raw, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(raw)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "cpu MHz" {
+			mhz, _, _ := strings.Cut(strings.TrimSpace(value), ".")
+			return "tsc_early_khz=" + mhz + "000 tsc=reliable "
+		}
+	}
+	return ""
+}
+
+func call[T, R any](t *testing.T, f func(context.Context, T) (R, error), arg T) R {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := f(ctx, arg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestBoot(t *testing.T) {
+	v := boot(t)
+	info := call(t, v.Agent().Info, &agentpb.InfoRequest{})
+	ms := func(ns uint64) float64 { return float64(ns) / 1e6 }
+	t.Logf("hello after %v; in the guest: init %.1f ms, channel %.1f ms, hello %.1f ms; kernel %s, %d CPUs, %d MiB, modules %v",
+		v.hello, ms(info.InitNanos), ms(info.ChannelNanos), ms(info.HelloNanos), info.KernelRelease, info.Cpus, info.MemoryBytes>>20, info.Modules)
+	if info.Version != agentpb.Version || info.Cpus != 1 {
+		t.Fatalf("Info: %v", info)
+	}
+	v.Conn.Close() // the end of the channel is the end of the VM
+	select {
+	case err := <-v.exited:
+		if err != nil {
+			t.Fatalf("QEMU: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the VM goes on without its channel")
+	}
+}
