@@ -195,11 +195,14 @@ func (c *creation) createHooks() error {
 		return nil
 	}
 	c.hooked = true
+	// prestart is of the specification's version 1.0, and gets the state that it
+	// had there: the container exists, the program does not run.
+	if err := runHooks(h, "prestart", c.specState(StatusCreated), nil); err != nil {
+		return err
+	}
 	state := c.specState(StatusCreating)
-	for _, kind := range []string{"prestart", "createRuntime"} {
-		if err := runHooks(h, kind, state, nil); err != nil {
-			return err
-		}
+	if err := runHooks(h, "createRuntime", state, nil); err != nil {
+		return err
 	}
 	if len(h.CreateContainer) == 0 {
 		return nil

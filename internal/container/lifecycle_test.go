@@ -312,7 +312,7 @@ func TestHooksOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw, _ := os.ReadFile(log)
-	want := "prestart creating\nprestart\ncreateRuntime creating\ncreateRuntime\ncreateContainer creating\ncreateContainer\n" +
+	want := "prestart created\nprestart\ncreateRuntime creating\ncreateRuntime\ncreateContainer creating\ncreateContainer\n" +
 		"startContainer created\nstartContainer\npoststart running\npoststart\npoststop stopped\npoststop\n"
 	if string(raw) != want {
 		t.Errorf("hooks ran as\n%swant\n%s", raw, want)

@@ -162,10 +162,10 @@ func (c *checker) devices(list []specs.LinuxDevice) {
 		switch d.Type {
 		case "c", "u":
 			if !guestDevices[[2]int64{d.Major, d.Minor}] {
-				c.errorf(path, "refused: %s (character device %d:%d) has no driver in the guest kernel", d.Path, d.Major, d.Minor)
+				c.warn("%s: %s (character device %d:%d) has no driver in the guest kernel; the node is made, opening it is ENXIO", path, d.Path, d.Major, d.Minor)
 			}
 		case "b":
-			c.errorf(path, "refused: %s is a block device, and the guest kernel has none", d.Path)
+			c.warn("%s: %s is a block device, and the guest kernel has none; the node is made, opening it is ENXIO", path, d.Path)
 		case "p":
 		default:
 			c.errorf(path+".type", "%q is not c, b, u or p", d.Type)
@@ -182,8 +182,11 @@ func deviceMode(d *specs.LinuxDevice) uint32 {
 	if d.FileMode != nil {
 		mode = uint32(*d.FileMode)
 	}
-	if d.Type == "p" {
+	switch d.Type {
+	case "p":
 		return mode | unix.S_IFIFO
+	case "b":
+		return mode | unix.S_IFBLK
 	}
 	return mode | unix.S_IFCHR
 }
