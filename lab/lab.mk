@@ -4,7 +4,7 @@
 LAB_FLAGS ?= --quick
 LAB_DIR := lab/sandbox-bench
 
-.PHONY: lab lab-containerd lab-report test-browser test-lab test-lab-containerd
+.PHONY: lab lab-containerd lab-report test-browser test-lab test-lab-containerd test-kubernetes
 
 lab: build ## measure every runtime of this machine (root; LAB_FLAGS=--full for all of it)
 	$(LAB_DIR)/lab.sh $(LAB_FLAGS)
@@ -24,3 +24,6 @@ test-lab: build ## a short run of the lab with the real runtimes (root)
 
 test-lab-containerd: build ## run the commands of lab/sandbox-bench/README.md (root)
 	go test -count=1 -tags lab -run LabContainerd -timeout 60m ./internal/workbench
+
+test-kubernetes: ## what policy renders, on a real kube-apiserver with etcd (builds it once: ten minutes of CPU)
+	lab/kubernetes/test.sh
