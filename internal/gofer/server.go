@@ -103,6 +103,8 @@ func (s *server) dispatch(b []byte, fd int) unix.Errno {
 		return s.statfs(t, path)
 	case wire.FSWalk:
 		return s.walk(t, path, &d)
+	case wire.FSResolve:
+		return s.resolve(t, path, d.Str(), d.Bad)
 	}
 	if t.readonly {
 		return unix.EROFS

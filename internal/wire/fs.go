@@ -37,10 +37,17 @@ package wire
 //	FSTmpfile   path, mode u32, uid u32, gid u32          → attr, descriptor (O_RDWR)
 //	FSLinkFD    path; the descriptor of FSTmpfile beside  → attr
 //	FSWalk      path, n u32, n names                      → count u32, sections
+//	FSResolve   path, rest                                → count u32, (attr, target)…, absent u8 (, names, descriptor)
 //
 // With the flag FSStatOpen, FSStat sends a descriptor to read a regular file
 // along, if it can: who looks for one name often reads it next. names is a u32
 // and as many names of xattrs.
+//
+// FSResolve is FSStat of every component of rest below the directory path, up
+// to the first that is missing or is not a directory; what is not in the reply
+// is asked for by itself. absent is 1 if the component behind those of the reply
+// does not exist. A regular file at the end of rest is opened as by
+// FSStatOpen.
 //
 // FSWalk is FSList of several subdirectories at once, and of what lies below
 // them, depth first, as far as one message reaches: for those who walk a tree.
@@ -74,6 +81,7 @@ const (
 	FSWalk
 	FSTmpfile
 	FSLinkFD
+	FSResolve
 	FSOpEnd
 )
 

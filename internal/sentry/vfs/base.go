@@ -123,6 +123,10 @@ func (InodeDefaults) RemoveXattr(Caller, string) abi.Errno           { return un
 // more: no open file, no cached name. It may be found and used again later.
 type Forgetter interface{ Forget() }
 
+// Prefetcher is a directory that does better to be told several components of a
+// path at once than to be asked name by name: they are about to be looked up.
+type Prefetcher interface{ Prefetch(path string) }
+
 // Revalidator is a directory whose names may change behind vfs's back: proc,
 // shared volumes. It is asked before a cached dentry is used; child is nil for
 // a name known not to exist. Its Filesystem has Volatile set.

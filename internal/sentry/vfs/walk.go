@@ -47,6 +47,7 @@ type walker struct {
 	perm  Perm // of cur
 	links int
 	last  string // the last component, after parent
+	ahead string // what the next step begins, in full
 	slash bool   // slashes follow it
 	held  Path   // the target of the last magic link, pinned
 	moves uint64 // renames and mounts seen at the start, for scoped walks
@@ -135,6 +136,7 @@ func (w *walker) parent(path string) abi.Errno {
 		if i := strings.IndexByte(path, '/'); i >= 0 {
 			name, rest = path[:i], path[i:]
 		}
+		w.ahead = path
 		if after := skipSlashes(rest); after == "" {
 			w.last, w.slash = name, rest != ""
 			return w.search()
@@ -331,6 +333,11 @@ func (w *walker) lookup(name string) (*Dentry, abi.Errno) {
 // a cached dentry found invalid, or nil.
 func (w *walker) lookupSlow(dir *Dentry, name string, stale *Dentry) (*Dentry, abi.Errno) {
 	w.slow = true
+	if len(w.ahead) > len(name)+1 {
+		if p, ok := dir.inode.(Prefetcher); ok {
+			p.Prefetch(w.ahead)
+		}
+	}
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
 	return dir.lookupLocked(w.c, name, stale)

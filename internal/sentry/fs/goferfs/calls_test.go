@@ -40,10 +40,14 @@ func TestMessages(t *testing.T) {
 		want uint64
 		do   func()
 	}{
-		{"the first walk: a message for each directory", 3, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/a", 0) }},
-		{"a name beside it", 0, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/b", 0) }},
-		{"a name that does not exist", 0, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/none", 0) }},
-		{"open", 1, open("/usr/bin/a", unix.O_RDONLY)},
+		{"the first walk", 1, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/a", 0) }},
+		{"a name beside it", 1, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/b", 0) }},
+		{"a name that does not exist", 1, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/none", 0) }},
+		{"a path that ends early", 1, func() { vfs.Stat(vfs.Internal, at, "/var/lib/none", 0) }},
+		{"that again", 0, func() { vfs.Stat(vfs.Internal, at, "/var/lib/none", 0) }},
+		{"the fourth name: the directory", 1, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/nil", 0) }},
+		{"any other name", 0, func() { vfs.Stat(vfs.Internal, at, "/usr/bin/null", 0) }},
+		{"open of a file that was found by itself", 0, open("/usr/bin/a", unix.O_RDONLY)},
 		{"open again", 0, open("/usr/bin/a", unix.O_RDONLY)},
 		{"open to write", 1, open("/usr/bin/a", unix.O_RDWR)},
 		{"open to read after that", 0, open("/usr/bin/a", unix.O_RDONLY)},

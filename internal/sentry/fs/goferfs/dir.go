@@ -22,6 +22,7 @@ type dirCache struct {
 	last     int64             // the last cookie given
 	complete bool              // a name that is not here does not exist
 	asked    int               // names asked for one by one
+	missing  string            // a name that Prefetch did not find
 }
 
 // entry is a name with the attributes that came with it, if any did. Once there
@@ -47,9 +48,10 @@ type opened struct {
 
 const (
 	firstCookie = 2 // "." is 1, ".." is 2
-	// smallDir is the size up to which a directory is read as a whole when
-	// the first name is looked up; bigger ones after askLimit names.
+	// smallDir is the size up to which a directory is read as a whole after
+	// askSmall names were asked for one by one; bigger ones after askLimit.
 	smallDir = 4096
+	askSmall = 3
 	askLimit = 8
 )
 
@@ -78,6 +80,7 @@ func (d *dirCache) index() map[string]*entry {
 
 // add enters e. In a complete directory it stands last.
 func (d *dirCache) add(e *entry) {
+	d.missing = ""
 	d.index()[e.name] = e
 	if d.complete {
 		d.last++
@@ -113,7 +116,10 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 		return i.lookupShared(d, name)
 	}
 	e := d.index()[name]
-	if e == nil && !d.complete && (i.ahead != nil || i.attr.Size <= smallDir || d.asked >= askLimit) {
+	if e == nil && d.missing == name {
+		return nil, unix.ENOENT
+	}
+	if e == nil && !d.complete && (i.ahead != nil || d.wanted(i)) {
 		if err := i.load(d, false); err != 0 {
 			return nil, err
 		}
@@ -138,10 +144,16 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	return i.instance(e), 0
 }
 
+// wanted tells whether so many names were asked for that the rest of the
+// directory comes cheaper now.
+func (d *dirCache) wanted(i *inode) bool {
+	return d.asked >= askLimit || d.asked >= askSmall && i.attr.Size <= smallDir
+}
+
 // fill learns the attributes of e, and perhaps those of the whole directory.
 func (i *inode) fill(d *dirCache, e *entry) abi.Errno {
 	i.fs.statted.Store(statsAhead)
-	if i.attr.Size <= smallDir || d.asked >= askLimit {
+	if d.wanted(i) {
 		order, err := i.list(ahead{}, false)
 		if err != 0 {
 			return err

@@ -82,6 +82,14 @@ func (d *dirState) exchange(name string, n *inode) {
 	e.node, e.plain = n, false
 }
 
+// Prefetch passes the path on to the lower directory: vfs.Prefetcher. What of it
+// is only in the upper layer is asked for in vain, once.
+func (i *inode) Prefetch(path string) {
+	if p, ok := i.lower.(vfs.Prefetcher); ok {
+		p.Prefetch(path)
+	}
+}
+
 // Lookup finds name here, else in the lower directory.
 func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	i.mu.Lock()
