@@ -47,7 +47,7 @@ func (m *monitor) makeVolumes(cfg *hypervisor.Config) error {
 }
 
 func (m *monitor) share(cfg *hypervisor.Config, tag string, cache virtiofs.Cache, trees []virtiofs.Tree) error {
-	o := virtiofs.Options{Trees: trees, Cache: cache, Dir: m.scratch, Log: os.Stderr}
+	o := virtiofs.Options{Trees: trees, Cache: cache, OneTree: tag == rootTag && !m.writableRoot(), Dir: m.scratch, Log: os.Stderr}
 	if m.cfg.Container.Privileges.MountNamespace {
 		o.Flags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWPID
 	}

@@ -40,6 +40,10 @@ type Tree struct {
 type Options struct {
 	Trees []Tree
 	Cache Cache
+	// OneTree shows file systems mounted below the tree as part of it. An
+	// overlay needs that of what it lies over: it cannot cross the automounts
+	// that tell them apart. The numbers of inodes may then repeat.
+	OneTree bool
 	Flags uintptr // namespaces of its jail; 0: none may be made
 	Log   *os.File
 	Dir   string // a directory of the caller's own, for the socket's moment of life
@@ -113,8 +117,10 @@ func Start(o Options) (*Server, error) {
 	j.NoFile = 1 << 20
 	j.Argv = []string{
 		program, "--fd=3", "--rlimit-nofile=0", "-f", "-o", "source=" + source,
-		"-o", "cache=" + string(o.Cache), "-o", "sandbox=chroot", "-o", "announce_submounts",
-		"-o", "xattr", "-o", "no_posix_lock", "-o", "log_level=err", "--thread-pool-size=1",
+		"-o", "cache=" + string(o.Cache), "-o", "sandbox=chroot", "-o", "xattr", "-o", "no_posix_lock", "-o", "log_level=err", "--thread-pool-size=1",
+	}
+	if !o.OneTree {
+		j.Argv = append(j.Argv, "-o", "announce_submounts")
 	}
 	p, err := jail.Start(j)
 	if err != nil {

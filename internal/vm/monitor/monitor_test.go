@@ -1,0 +1,110 @@
+package monitor
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/vm/qemu"
+	"bulkhead.dev/bulkhead/internal/wire"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+func testMonitor() *monitor {
+	m := &monitor{end: make(chan verdict, 8), procs: make(map[string]*proc), memory: 512 << 20}
+	m.machine = machine{driver: &qemu.Driver{Program: "/nowhere"}, kernel: "k", initrd: "i", accel: hypervisor.TCG, cpus: 1, tsc: 1000}
+	return m
+}
+
+func TestSlots(t *testing.T) {
+	m := testMonitor()
+	m.nics = []nic{{mac: "a"}, {mac: "b"}, {mac: "c"}}
+	if got := m.slotFor("b"); got != 1 {
+		t.Errorf("the device with that address is 1, not %d", got)
+	}
+	if got := m.slotFor("x"); got != 0 {
+		t.Errorf("a spare one is 0, not %d", got)
+	}
+	if got := m.slotFor("c"); got != 2 {
+		t.Errorf("%d", got)
+	}
+	if got := m.slotFor("y"); got != -1 {
+		t.Errorf("a device was found where none is left: %d", got)
+	}
+}
+
+func TestMemorySize(t *testing.T) {
+	for _, c := range []struct{ asked, limit, want int64 }{
+		{0, 0, defaultMemory},
+		{0, 64 << 20, 192 << 20}, // the least is rounded up too
+		{0, 300 << 20, 448 << 20},
+		{256 << 20, 300 << 20, 256 << 20},
+	} {
+		m := testMonitor()
+		m.cfg.VM.Memory, m.cfg.Container.Limits.MemoryBytes = c.asked, c.limit
+		got, err := m.memorySize()
+		if err != nil || got != c.want {
+			t.Errorf("asked %d, limit %d: %d MiB (%v), want %d", c.asked>>20, c.limit>>20, got>>20, err, c.want>>20)
+		}
+	}
+	m := testMonitor()
+	m.cfg.VM.Memory = 1 << 50
+	if _, err := m.memorySize(); err == nil {
+		t.Error("a machine larger than the host's memory was not refused")
+	}
+}
+
+func TestConvert(t *testing.T) {
+	m := testMonitor()
+	mask := uint32(0o77)
+	m.cfg.Container = wire.SentryConfig{
+		Process: wire.Process{Args: []string{"a"}, Umask: &mask, Rlimits: []wire.Rlimit{{Resource: 7, Soft: 1, Hard: 2}}},
+		Mounts: []wire.Mount{
+			{Destination: "/proc", Type: "proc"},
+			{Destination: "/data", Type: "gofer", Gofer: 1, Recursive: true, Flags: unix.MS_RDONLY},
+		},
+		Seccomp: &wire.Seccomp{Filter: []wire.BPF{{0x06, 1, 2, 0x7fff0000}}, Flags: 2},
+		Limits:  wire.Limits{Pids: 5, MemoryBytes: 1 << 20},
+	}
+	m.cfg.Trees.Mounts = []wire.GoferMount{{Root: "/r", Readonly: true}, {Root: "/d"}}
+	m.rootType = "erofs"
+	req := m.createRequest(true)
+	c := req.Container
+	if !req.Start || c.Process.GetUmask() != mask || c.Process.Rlimits[0].Hard != 2 {
+		t.Errorf("process %v", c.Process)
+	}
+	if s := c.Root.Storage; s.GetBlockSerial() != rootSerial || !s.Readonly || c.Root.Overlay != agentpb.Root_MEMORY {
+		t.Errorf("root %v", c.Root)
+	}
+	if b := c.Mounts[1]; b.Type != "bind" || b.Bind.Storage.GetVirtiofsTag() != volumesTag || b.Bind.Path != "1" || b.Flags != unix.MS_RDONLY {
+		t.Errorf("volume %v", b)
+	}
+	if got := c.Seccomp.Filter; string(got) != "\x06\x00\x01\x02\x00\x00\xff\x7f" {
+		t.Errorf("filter % x", got)
+	}
+	if c.Resources.GetPidsLimit() != 5 || c.Resources.GetMemoryLimit() != 1<<20 {
+		t.Errorf("resources %v", c.Resources)
+	}
+	if len(req.Sandbox.Random) < 32 {
+		t.Error("no random bytes for the guest")
+	}
+	m.cfg.VM.LiveRoot = true
+	if r := m.rootOf(); r.Storage.GetVirtiofsTag() != rootTag || r.Overlay != agentpb.Root_MEMORY {
+		t.Errorf("a live root that is read-only: %v", r)
+	}
+	m.cfg.Trees.Mounts[0].Readonly, m.cfg.Container.Root.Overlay = false, wire.OverlayNone
+	if r := m.rootOf(); r.Overlay != agentpb.Root_NONE {
+		t.Errorf("a live root that is written to: %v", r)
+	}
+}
+
+// The first reason for the end is the one that counts.
+func TestFinish(t *testing.T) {
+	m := testMonitor()
+	m.finish(3, nil)
+	m.finish(statusDead, nil)
+	if v := <-m.end; v.code != 3 {
+		t.Errorf("verdict %v", v)
+	}
+}

@@ -1,0 +1,76 @@
+package monitor
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A template's memory is mostly holes and zeros; neither may take room in the
+// copy, and every other byte must be there.
+func TestCopySparse(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	want := make([]byte, 8<<20)
+	copy(want[5000:], "first")
+	copy(want[3<<20:], bytes.Repeat([]byte("x"), 12345))
+	copy(want[len(want)-3:], "end")
+	f, err := os.Create(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, at := range []int{0, 3 << 20} { // a part written as zeros, the rest holes
+		if _, err := f.WriteAt(want[at:at+1<<20], int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.WriteAt(want[len(want)-3:], int64(len(want)-3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := copySparse(to, from); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("the copy differs")
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(to, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Blocks*512 > 1<<20 {
+		t.Errorf("%d KiB are allocated", st.Blocks/2)
+	}
+}
+
+// Whoever names another owner, another size or another kernel gets another
+// template.
+func TestTemplateKey(t *testing.T) {
+	m := testMonitor()
+	base := m.templateKey()
+	if base != m.templateKey() {
+		t.Fatal("the key changes by itself")
+	}
+	changes := map[string]func(m *monitor){
+		"owner":  func(m *monitor) { m.cfg.Container.Annotations = map[string]string{ownerAnnotation: "other"} },
+		"memory": func(m *monitor) { m.memory++ },
+		"kernel": func(m *monitor) { m.machine.kernel = "other" },
+		"agent":  func(m *monitor) { m.machine.initrd = "other" },
+		"cpus":   func(m *monitor) { m.machine.cpus++ },
+		"accel":  func(m *monitor) { m.machine.accel = "kvm" },
+	}
+	for name, change := range changes {
+		m := testMonitor()
+		change(m)
+		if m.templateKey() == base {
+			t.Errorf("another %s shares the template", name)
+		}
+	}
+}
