@@ -28,6 +28,7 @@ type vm struct {
 	exited  chan error
 	started time.Time
 	hello   time.Duration
+	bootCPU float64
 }
 
 // artifacts are made once for all tests.
@@ -114,6 +115,7 @@ func boot(t *testing.T, extra ...string) *vm {
 		t.Fatalf("the agent did not answer: %v", err)
 	}
 	v.hello = time.Since(v.started)
+	v.bootCPU = v.cpu()
 	return v
 }
 
@@ -147,8 +149,8 @@ func TestBoot(t *testing.T) {
 	v := boot(t)
 	info := call(t, v.Agent().Info, &agentpb.InfoRequest{})
 	ms := func(ns uint64) float64 { return float64(ns) / 1e6 }
-	t.Logf("hello after %v; in the guest: init %.1f ms, channel %.1f ms, hello %.1f ms; kernel %s, %d CPUs, %d MiB, modules %v",
-		v.hello, ms(info.InitNanos), ms(info.ChannelNanos), ms(info.HelloNanos), info.KernelRelease, info.Cpus, info.MemoryBytes>>20, info.Modules)
+	t.Logf("hello after %v (%.2f s CPU); in the guest: init %.1f ms, channel %.1f ms, hello %.1f ms; kernel %s, %d CPUs, %d MiB, modules %v",
+		v.hello, v.bootCPU, ms(info.InitNanos), ms(info.ChannelNanos), ms(info.HelloNanos), info.KernelRelease, info.Cpus, info.MemoryBytes>>20, info.Modules)
 	if info.Version != agentpb.Version || info.Cpus != 1 {
 		t.Fatalf("Info: %v", info)
 	}
