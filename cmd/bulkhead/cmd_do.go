@@ -39,6 +39,7 @@ func setupDo(c *context) func([]string) int {
 	fs.Int64Var(&o.Pids, "pids", 0, "limit the number of `tasks`")
 	fs.DurationVar(&o.Timeout, "timeout", 0, "end the command after a `time` such as 30s: SIGTERM, a second later SIGKILL")
 	fs.BoolVar(&o.Strace, "strace", false, "show every system call, on stderr or in --debug-log")
+	fs.BoolVar(&o.CountCalls, "count-calls", false, "count the system calls, and write the counts to --debug-log or stderr at the end")
 	fs.StringVar(&o.DebugLog, "debug-log", "", "append messages of the sandbox to `file`")
 	alias(fs, "v", "volume")
 	alias(fs, "e", "env")

@@ -25,17 +25,19 @@ const (
 
 // DoOptions describe one command in a sandbox without a bundle.
 type DoOptions struct {
-	RootDir  string   // host directory to be the root; "" is /
-	Volumes  []string // SRC:DST[:ro]
-	Workdir  string   // "" is the current directory, if the root has it
-	Env      []string // K=V, or K to take the caller's
-	User     string   // "" is the caller; else NAME|UID[:GROUP|GID]
-	Memory   int64    // bytes, 0 for no limit
-	Pids     int64    // 0 for no limit
-	Timeout  time.Duration
-	Strace   bool
-	DebugLog string
-	Args     []string
+	RootDir string   // host directory to be the root; "" is /
+	Volumes []string // SRC:DST[:ro]
+	Workdir string   // "" is the current directory, if the root has it
+	Env     []string // K=V, or K to take the caller's
+	User    string   // "" is the caller; else NAME|UID[:GROUP|GID]
+	Memory  int64    // bytes, 0 for no limit
+	Pids    int64    // 0 for no limit
+	Timeout time.Duration
+	Strace  bool
+	// CountCalls writes how often each call was made to DebugLog, or to stderr.
+	CountCalls bool
+	DebugLog   string
+	Args       []string
 	// VM, if not nil, runs the command behind the VM wall.
 	VM *wire.VMOptions
 

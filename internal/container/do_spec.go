@@ -48,6 +48,7 @@ func (o *DoOptions) launch() (*launch, error) {
 		Limits:       wire.Limits{Pids: o.Pids, MemoryBytes: o.Memory},
 		CgroupPath:   "/",
 		Strace:       o.Strace,
+		CountCalls:   o.CountCalls,
 	}
 	if err := o.volumes(l); err != nil {
 		return nil, err

@@ -204,7 +204,7 @@ func (l *launch) layOut() {
 	case l.debug != nil:
 		l.sentry.DebugLogFD = next
 		next++
-	case l.sentry.Strace:
+	case l.sentry.Strace, l.sentry.CountCalls:
 		l.sentry.DebugLogFD = 2
 	}
 	l.sentry.PreserveFDs, l.sentry.PreserveFDBase = len(l.extra), next

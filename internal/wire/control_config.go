@@ -73,6 +73,8 @@ type SentryConfig struct {
 
 	Privileges Privileges `json:"privileges"`
 	Strace     bool       `json:"strace,omitempty"`
+	// CountCalls has the calls counted, and the counts logged at the end.
+	CountCalls bool `json:"countCalls,omitempty"`
 	// DebugLogFD is an inherited descriptor that --strace and debug messages
 	// go to; 2 if only --strace was asked for, 0 if none.
 	DebugLogFD int `json:"debugLogFD,omitempty"`

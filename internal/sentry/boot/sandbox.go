@@ -40,7 +40,8 @@ type sandbox struct {
 	init    *outside
 	execs   map[string]*outside
 	lastID  int
-	log     *os.File // --strace and debug messages, or nil
+	log     *os.File         // --strace and debug messages, or nil
+	counts  *syscalls.Counts // of calls, or nil
 }
 
 // load makes the sandbox up to, but not including, init's first instruction.
@@ -70,6 +71,11 @@ func load(o options, args []string) (*sandbox, error) {
 		return nil, err
 	}
 	if fd := s.cfg.DebugLogFD; fd > 0 {
+		if fd == 2 { // init's, which it may close: what comes last must be said, too
+			if fd, err = unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3); err != nil {
+				return nil, fmt.Errorf("a descriptor for the log: %w", err)
+			}
+		}
 		s.log = os.NewFile(uintptr(fd), "debug log")
 	}
 	kernel.OnlineCPUs() // before anything is placed on one of them
@@ -78,10 +84,14 @@ func load(o options, args []string) (*sandbox, error) {
 	if s.cfg.Strace && s.log != nil {
 		dispatch = syscalls.Trace(s.log, dispatch)
 	}
+	if s.cfg.CountCalls && s.log != nil {
+		s.counts = &syscalls.Counts{}
+		dispatch = s.counts.Watch(dispatch)
+	}
 	if s.log != nil {
 		s.k.CopyLog(s.log)
 	}
-	s.k.Attach(s.platform, dispatch, s.cfg.Strace)
+	s.k.Attach(s.platform, dispatch, s.cfg.Strace || s.counts != nil)
 	if err := s.mountAll(); err != nil {
 		return nil, err
 	}
@@ -137,6 +147,9 @@ func (s *sandbox) finish() int {
 	s.platform.Close()
 	if s.init.relay != nil {
 		s.init.relay.Drain(2 * time.Second)
+	}
+	if s.counts != nil {
+		s.counts.WriteTo(s.log) // a log that is gone is nothing to fail for
 	}
 	return exitCode(status)
 }
