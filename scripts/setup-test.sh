@@ -4,7 +4,9 @@
 set -eu
 need=''
 for pair in gcc:gcc make:make git:git busybox:busybox-static python3:python3 perl:perl node:nodejs openssl:openssl \
-	xz:xz-utils gzip:gzip find:findutils file:file ip:iproute2 setpriv:util-linux bc:bc; do
+	xz:xz-utils gzip:gzip find:findutils file:file ip:iproute2 setpriv:util-linux bc:bc \
+	sqlite3:sqlite3 curl:curl jq:jq zstd:zstd rsync:rsync ruby:ruby ssh-keygen:openssh-client tmux:tmux screen:screen \
+	redis-server:redis-server nginx:nginx-light; do
 	cmd=${pair%%:*} pkg=${pair#*:}
 	command -v "$cmd" >/dev/null 2>&1 || need="$need $pkg"
 done
@@ -18,5 +20,12 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "Installing for the tests:$need"
 export DEBIAN_FRONTEND=noninteractive
+# Servers are for the tests to start: none runs because it was installed.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends $need >/dev/null
