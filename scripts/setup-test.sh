@@ -2,7 +2,7 @@
 # setup-test.sh: installs what the tests need and is missing. Debian, root; an
 # ordinary user is told what to install.
 set -eu
-need=''
+need='' PATH=$PATH:/usr/sbin:/sbin
 for pair in gcc:gcc make:make git:git busybox:busybox-static python3:python3 perl:perl node:nodejs openssl:openssl \
 	xz:xz-utils gzip:gzip find:findutils file:file ip:iproute2 setpriv:util-linux bc:bc \
 	sqlite3:sqlite3 curl:curl jq:jq zstd:zstd rsync:rsync ruby:ruby ssh-keygen:openssh-client tmux:tmux screen:screen \

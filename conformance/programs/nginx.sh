@@ -17,7 +17,7 @@ http {
 }
 C
 }
-pid=; trap 'kill $pid 2>/dev/null || true' EXIT
+export PATH="$PATH:/usr/sbin"; pid=; trap 'kill $pid 2>/dev/null || true' EXIT
 for try in 1 2 3 4 5; do
 	port=$((20000 + RANDOM % 20000)); rm -f u.sock; conf one; nginx -e "$PWD/error.log" -p "$PWD" -c "$PWD/nginx.conf" & pid=$!
 	for i in $(seq 200); do kill -0 $pid 2>/dev/null || break; curl -sf http://127.0.0.1:$port/v >/dev/null && break 2; sleep 0.05; done
