@@ -40,7 +40,9 @@ func (p *Policy) variables(s subject) []variable {
 		{"init", optional("variables.spec.initContainers", "[]")},
 		{"ephemeral", optional("variables.spec.ephemeralContainers", "[]")},
 	}
-	out = append(out, imageVariables...)
+	if slices.ContainsFunc(p.Rules, func(r *Rule) bool { return len(r.Match.ImageAll)+len(r.Match.ImageAny) > 0 }) {
+		out = append(out, imageVariables...)
+	}
 	for _, n := range needs {
 		if p.asksFor(n.need) {
 			out = append(out, variable{needVariable(n.need), celNeeds[n.need]})

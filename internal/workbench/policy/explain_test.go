@@ -93,7 +93,7 @@ func TestExplainCorpus(t *testing.T) {
 	used := map[string]bool{}
 	for _, c := range corpus {
 		used[c.rule] = true
-		for _, kind := range []string{"Pod", "Deployment", "DaemonSet", "Job", "ReplicationController", "CronJob", "List"} {
+		for _, kind := range []string{"Pod", "Deployment", "DaemonSet", "Job", "ReplicationController", "CronJob", "List", "Rollout"} {
 			cmd := &command{stdin: strings.NewReader(manifest(c.trust, c.pod, kind))}
 			all, err := cmd.read([]string{"-"}, explainOptions{namespace: "default"})
 			if err != nil || len(all) != 1 {

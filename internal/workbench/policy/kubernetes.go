@@ -175,7 +175,19 @@ func podOf(file string, o *object, group string) (*template, error) {
 		err := decodeLoose(file, &o.Spec, &s)
 		return &s.Template, err
 	}
-	return nil, nil
+	return templateOf(o), nil
+}
+
+// templateOf finds a pod's template where controllers of others keep it too, such
+// as a Rollout's or a Knative Service's. What has another shape is no workload.
+func templateOf(o *object) *template {
+	var s struct {
+		Template *template `yaml:"template"`
+	}
+	if o.Spec.Kind != yaml.MappingNode || o.Spec.Decode(&s) != nil || s.Template == nil || len(s.Template.Spec.Containers) == 0 {
+		return nil
+	}
+	return s.Template
 }
 
 // decodeLoose decodes what is known of an object and puts the file's name into
