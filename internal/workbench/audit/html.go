@@ -43,7 +43,7 @@ func htmlSection(b *strings.Builder, s *section) {
 		for _, l := range s.lines {
 			title, rest, _ := strings.Cut(l, " — ")
 			word, rest, _ := strings.Cut(rest, ". ")
-			fmt.Fprintf(b, "<article><h3>%s: %s</h3><p>%s</p></article>\n", esc(title), esc(word), esc(rest))
+			fmt.Fprintf(b, "<article><h3>%s</h3><p><b>%s.</b> %s</p></article>\n", esc(title), esc(strings.ToUpper(word[:1])+word[1:]), esc(rest))
 		}
 		b.WriteString("</div>\n")
 	case len(s.lines) > 0:

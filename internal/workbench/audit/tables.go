@@ -42,19 +42,30 @@ func (r *Record) verdictSection() section {
 	s := section{id: "verdict", title: "Is it stronger than the default profile?",
 		about: "A wall is strictly stronger when guest code reaches fewer host calls than the default seccomp profile leaves, and none that the profile refuses."}
 	for _, v := range r.Verdict {
-		c := r.column(v.Column)
-		word := "yes"
-		switch {
-		case c != nil && c.Kernel == onShared && c.Profile:
-			word = "the profile itself"
-		case c != nil && c.Kernel == onShared:
-			word = "no: weaker"
-		case !v.Stronger:
-			word = "no, or not known"
-		}
-		s.lines = append(s.lines, fmt.Sprintf("%s — %s. %s", v.Title, word, strings.Join(v.Lines, " ")))
+		s.lines = append(s.lines, fmt.Sprintf("%s — %s. %s", v.Title, r.verdictWords(&v), strings.Join(v.Lines, " ")))
 	}
 	return s
+}
+
+func (r *Record) verdictWords(v *Verdict) string {
+	c := r.column(v.Column)
+	switch {
+	case c != nil && c.Kernel == onShared && c.Profile:
+		return "the profile itself"
+	case c != nil && c.Kernel == onShared:
+		return "weaker than the profile"
+	case v.Stronger:
+		return "strictly stronger than the profile"
+	}
+	return "not strictly stronger, or not known"
+}
+
+// roleWord is a process's role in a sentence.
+func roleWord(role string) string {
+	if w := processWords[role]; w != "" {
+		return w
+	}
+	return role
 }
 
 // columnSection: where every number of x86-64 ended, by column.
@@ -101,7 +112,7 @@ func (r *Record) reachSection() section {
 			s.rows = append(s.rows, []cell{plain(w.Title), plain("guest"), num(0), num(0), {}, plain("its kernel is its own"), num(0), {}})
 		}
 		for _, p := range w.Processes {
-			role := p.Role
+			role := roleWord(p.Role)
 			if p.Placed {
 				role += ", from its stub only"
 			}
@@ -133,7 +144,7 @@ func (r *Record) wallSections() []section {
 			if len(p.Rules) == 0 {
 				continue
 			}
-			s := section{id: "rules-" + p.Role, long: true, title: fmt.Sprintf("The %s's filter, rule by rule", p.Role),
+			s := section{id: "rules-" + p.Role, long: true, title: fmt.Sprintf("The %s's filter, rule by rule", roleWord(p.Role)),
 				head: []string{"host call", "only if", "why it is there", "times in the traced run"}}
 			switch unused := p.unused(); {
 			case !p.Traced && p.Guest:

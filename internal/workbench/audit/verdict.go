@@ -40,8 +40,12 @@ func (r *Record) judge() {
 // judgeShared: the container's own calls are the host's.
 func (r *Record) judgeShared(c *Column, v *Verdict) {
 	n := r.tally(c, familyCalls)
-	v.Lines = append(v.Lines, fmt.Sprintf("Not a wall of its own: the container's calls are the host's. Of %d calls that this kernel has, %d are in reach (%d of them end at a missing capability), %d are refused or kill.",
+	v.Lines = append(v.Lines, fmt.Sprintf("Not a wall of its own: the container's calls are the host's. Of the %d calls that this kernel has, %d were answered or ended at a missing capability (%d), %d were refused or killed.",
 		r.has(), n[classAnswered]+n[classCaps], n[classCaps], n[classRefused]+n[classKilled]))
+	if w := r.wall(c.Name); w != nil && w.process(roleGuest) != nil && c.Profile {
+		v.Lines = append(v.Lines, fmt.Sprintf("The profile names %d calls to allow; the filter that the runtime made of it, read back, lets %d through, some of which this kernel lacks.",
+			len(r.Profile.Free)+len(r.Profile.Checked), w.process(roleGuest).Reach()))
+	}
 	if c.Profile {
 		if leaks := r.leaks(c); len(leaks) > 0 {
 			v.Lines = append(v.Lines, "Answered although the profile refuses them: "+strings.Join(leaks, ", ")+".")
@@ -128,23 +132,27 @@ func (r *Record) judgeWall(c *Column, v *Verdict) {
 // judgeProcess says what code that took over a process would have.
 func (r *Record) judgeProcess(p *Process, v *Verdict) {
 	if p.Filters == 0 {
-		v.Lines = append(v.Lines, fmt.Sprintf("The %s has no seccomp filter: whoever takes it over has every call that its user has.", p.Role))
+		v.Lines = append(v.Lines, fmt.Sprintf("The %s has no seccomp filter: whoever takes it over has every call that its user has.", roleWord(p.Role)))
 		return
 	}
 	wider := r.wider(p)
-	line := fmt.Sprintf("Whoever takes over the %s first has %d host calls (%d by their arguments). ", p.Role, p.Reach(), len(p.Checked))
+	line := fmt.Sprintf("Whoever takes over the %s first has %d host calls (%d by their arguments). ", roleWord(p.Role), p.Reach(), len(p.Checked))
 	if p.Target > 0 && p.Reach() > p.Target {
 		line += fmt.Sprintf("That is above its target of %d. ", p.Target)
 	}
-	v.Lines = append(v.Lines, line+subset(wider, "None is one that the profile refuses."))
+	v.Lines = append(v.Lines, line+subset(wider, "The profile allows them all, too."))
 }
 
-// wider are the calls of a process that the profile does not allow.
+// wider are the calls of a process that the profile does not allow, or not so
+// freely.
 func (r *Record) wider(p *Process) []string {
 	var out []string
 	for _, n := range append(slices.Clone(p.Allowed), p.Checked...) {
-		if r.Profile.allows(n) == never {
+		switch {
+		case r.Profile.allows(n) == never:
 			out = append(out, n)
+		case r.Profile.allows(n) == some && slices.Contains(p.Allowed, n):
+			out = append(out, n+" (with any arguments)")
 		}
 	}
 	return out
@@ -155,9 +163,9 @@ func subset(wider []string, none string) string {
 		return none
 	}
 	if len(wider) > 24 {
-		return fmt.Sprintf("%d of them are refused by the profile, such as %s: there it is not strictly stronger.", len(wider), strings.Join(wider[:24], ", "))
+		return fmt.Sprintf("%d of them the profile refuses or checks, such as %s: there it is not strictly stronger.", len(wider), strings.Join(wider[:24], ", "))
 	}
-	return fmt.Sprintf("%d of them are refused by the profile: %s: there it is not strictly stronger.", len(wider), strings.Join(wider, ", "))
+	return fmt.Sprintf("%d of them the profile refuses or checks: %s: there it is not strictly stronger.", len(wider), strings.Join(wider, ", "))
 }
 
 // stubReach tells what the calls from inside the stub showed.

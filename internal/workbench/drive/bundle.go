@@ -29,6 +29,11 @@ type Container struct {
 	Bench  string // the guest programs' directory
 	Work   string // a writable directory, or "" for none
 	Image  string // for clients: the image that holds RootFS
+	// Whole leaves the root file system as it is: writable, and with its own
+	// /tmp and /mnt. Cwd, and Binds of host paths, come with it.
+	Whole bool
+	Cwd   string
+	Binds []string
 	// Seccomp is the container's profile; nil for none. Clients have their own.
 	Seccomp *specs.LinuxSeccomp
 }
@@ -58,12 +63,16 @@ func DefaultCapabilities() []string { return slices.Clone(defaultCaps) }
 
 // spec is the container's config.json (OCI runtime-spec, config.md).
 func (c *Container) spec() *specs.Spec {
+	cwd := "/"
+	if c.Cwd != "" {
+		cwd = c.Cwd
+	}
 	return &specs.Spec{
 		Version:  "1.0.2", // the oldest runtime measured must accept it
 		Hostname: "bench",
-		Root:     &specs.Root{Path: c.RootFS, Readonly: true},
+		Root:     &specs.Root{Path: c.RootFS, Readonly: !c.Whole},
 		Process: &specs.Process{
-			Args: c.Args, Env: c.environ(), Cwd: "/",
+			Args: c.Args, Env: c.environ(), Cwd: cwd,
 			Capabilities: &specs.LinuxCapabilities{Bounding: defaultCaps, Effective: defaultCaps, Permitted: defaultCaps},
 		},
 		Mounts: c.mounts(),
@@ -91,10 +100,18 @@ func (c *Container) mounts() []specs.Mount {
 		tmpfs("/dev/shm", "nodev", "noexec", "mode=1777", "size=65536k"),
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+	}
+	if c.Whole {
+		for _, b := range c.Binds {
+			m = append(m, specs.Mount{Destination: b, Type: "bind", Source: b, Options: []string{"rbind", "rw"}})
+		}
+		return m
+	}
+	m = append(m,
 		tmpfs("/tmp", "nodev", "mode=1777"),
 		tmpfs("/mnt", "nodev", "mode=755", "size=1024k"), // the mount points below may not exist in RootFS
-		{Destination: BenchDir, Type: "bind", Source: c.Bench, Options: []string{"rbind", "ro"}},
-	}
+		specs.Mount{Destination: BenchDir, Type: "bind", Source: c.Bench, Options: []string{"rbind", "ro"}},
+	)
 	if c.Work != "" {
 		m = append(m, specs.Mount{Destination: WorkDir, Type: "bind", Source: c.Work, Options: []string{"rbind", "rw"}})
 	}
