@@ -74,8 +74,8 @@ func (c *context) prepare(args []string, o *createOptions) (*container.Runtime, 
 	if err := exactly(args, 1, "one container id"); err != nil {
 		return nil, c.fail(err)
 	}
-	if o.PreserveFDs < 0 {
-		return nil, c.fail(fmt.Errorf("--preserve-fds=%d is negative", o.PreserveFDs))
+	if err := c.checkPreserve(o.PreserveFDs); err != nil {
+		return nil, c.fail(err)
 	}
 	rt, err := c.runtime()
 	if err != nil {

@@ -43,7 +43,10 @@ func setupExec(c *context) func([]string) int {
 			return c.failWith(exitFailure, fmt.Errorf("want a container id and a command"))
 		}
 		if len(args) == 1 && o.ProcessFile == "" {
-			return c.failWith(exitFailure, fmt.Errorf("process args cannot be empty"))
+			return c.failWith(exitExec, fmt.Errorf("process args cannot be empty"))
+		}
+		if err := c.checkPreserve(o.PreserveFDs); err != nil {
+			return c.failWith(exitExec, err)
 		}
 		if len(cgroup) > 0 {
 			return c.failWith(exitExec, fmt.Errorf("--cgroup is refused: the guest kernel runs in one cgroup"))

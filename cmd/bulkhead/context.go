@@ -41,6 +41,20 @@ type context struct {
 	rootless      string
 
 	log *os.File
+	// inherited is how many descriptors from 3 on came from the caller.
+	inherited int
+}
+
+// checkPreserve refuses a --preserve-fds that counts more than the caller has
+// passed: what follows are this program's own.
+func (c *context) checkPreserve(n int) error {
+	switch {
+	case n < 0:
+		return fmt.Errorf("--preserve-fds=%d is negative", n)
+	case n > c.inherited:
+		return fmt.Errorf("--preserve-fds=%d: descriptor %d was not passed to this program", n, 3+c.inherited)
+	}
+	return nil
 }
 
 func newFlags(name string) *flag.FlagSet {

@@ -59,6 +59,7 @@ func run(argv []string, stdin, stdout, stderr *os.File) int {
 	if len(argv) > 1 && internalCommand(argv[1]) {
 		return commands[argv[1]].setup(c)(argv[2:])
 	}
+	c.inherited = inheritedFDs()
 	// What a careless caller left open is passed on to nothing.
 	_ = unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
 	rest, code := c.globals(argv[min(1, len(argv)):])
@@ -75,6 +76,17 @@ func run(argv []string, stdin, stdout, stderr *os.File) int {
 		return exitCommand
 	}
 	return c.runCommand(cmd, rest[1:])
+}
+
+// inheritedFDs counts the descriptors from 3 on that the caller has passed. One
+// that this program itself has opened is closed on exec.
+func inheritedFDs() int {
+	for n := 0; ; n++ {
+		flags, err := unix.FcntlInt(uintptr(3+n), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return n
+		}
+	}
 }
 
 func internalCommand(name string) bool {

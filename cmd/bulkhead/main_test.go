@@ -81,7 +81,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"do"}, 125, "no command"},
 		{[]string{"do", "--memory=much", "--", "true"}, 1, "size"},
 		{[]string{"do", "--wall=vm", "--", "true"}, 125, "VM wall"},
-		{[]string{"exec", "x"}, 1, "args cannot be empty"},
+		{[]string{"exec", "x"}, 255, "args cannot be empty"},
+		{[]string{"exec", "--preserve-fds=1", "x", "true"}, 255, "descriptor 3 was not passed"},
+		{[]string{"create", "--preserve-fds=1", "x"}, 1, "descriptor 3 was not passed"},
+		{[]string{"create", "--preserve-fds=-1", "x"}, 1, "negative"},
 		{[]string{"exec", "--cgroup=/x", "x", "true"}, 255, "--cgroup"},
 	} {
 		code, out, errs := cli(t, "", tc.args...)

@@ -121,6 +121,8 @@ func describeJSON(err error, raw []byte) error {
 		return fmt.Errorf("malformed JSON in line %d: %w", line, err)
 	case errors.As(err, &kind) && kind.Field != "":
 		return fmt.Errorf("%s: want %s, got a JSON %s", kind.Field, kind.Type, kind.Value)
+	case errors.As(err, &kind):
+		return fmt.Errorf("want a JSON object, got a JSON %s", kind.Value)
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
 		return errors.New("malformed JSON: it ends too early")
 	}

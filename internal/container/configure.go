@@ -36,7 +36,7 @@ func (c *creation) configure() (*os.File, error) {
 		return nil, err
 	}
 	if cfg.Root.Readonly && c.rootOverlay() == wire.OverlayNone {
-		l.gofer.Mounts[0].MountPoints = mountPoints(mounts)
+		l.gofer.Mounts[0].MountPoints = append(mountPoints(mounts), wire.MountPoint{Path: cfg.Process.Cwd})
 	}
 	seccomp, err := compileSeccomp(cfg.Linux.Seccomp)
 	if err != nil {

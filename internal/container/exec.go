@@ -45,14 +45,12 @@ func (rt *Runtime) Exec(o ExecOptions) (int, error) {
 		return 0, err
 	}
 	switch status := c.status(); {
-	case status == StatusRunning:
+	case status == StatusRunning, status == StatusCreated:
 	case status == StatusPaused && o.IgnorePaused:
 	case status == StatusPaused:
 		return 0, errors.New("cannot exec in a paused container (use --ignore-paused to override)")
-	case status == StatusCreated:
-		return 0, errors.New("cannot exec in a container that has not been started")
 	default:
-		return 0, fmt.Errorf("cannot exec in a container in the state %s", status)
+		return 0, fmt.Errorf("cannot exec in a %s container", status)
 	}
 	proc, err := c.execProcess(&o)
 	if err != nil {
@@ -100,7 +98,7 @@ func (c *Container) execProcess(o *ExecOptions) (*wire.Process, error) {
 	}
 	mask, unknown := capMask(o.Caps)
 	if len(unknown) > 0 {
-		return nil, fmt.Errorf("--cap: no capability is called %q", unknown)
+		c.rt.Warn("--cap: no capability is called %q; it is left out", unknown)
 	}
 	for _, set := range []*uint64{&p.Caps.Bounding, &p.Caps.Effective, &p.Caps.Permitted} {
 		*set |= mask

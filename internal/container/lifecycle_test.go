@@ -415,17 +415,17 @@ func TestForeignCgroup(t *testing.T) {
 func TestExec(t *testing.T) {
 	w := newWorld(t)
 	w.create("e")
-	if _, err := w.rt.Exec(ExecOptions{ID: "e", Args: []string{"true"}}); err == nil {
-		t.Error("exec in a container that has not been started")
-	}
-	if err := w.rt.Start("e"); err != nil {
-		t.Fatal(err)
-	}
 	exec := func(o ExecOptions) (int, string, error) {
 		stdout, out := pipeOut(t)
 		o.ID, o.Stdin, o.Stdout, o.Stderr = "e", devNull(t), stdout, os.Stderr
 		code, err := w.rt.Exec(o)
 		return code, out(), err
+	}
+	if code, _, err := exec(ExecOptions{Args: []string{"sh", "-c", "exit 7"}}); code != 7 || err != nil {
+		t.Errorf("before start: exit code %d, %v", code, err)
+	}
+	if err := w.rt.Start("e"); err != nil {
+		t.Fatal(err)
 	}
 	if code, out, err := exec(ExecOptions{Args: []string{"sh", "-c", "echo $X; exit 5"}, Env: []string{"X=y"}}); code != 5 || out != "y" || err != nil {
 		t.Errorf("exit code %d, output %q, %v", code, out, err)

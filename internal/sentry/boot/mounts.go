@@ -27,7 +27,11 @@ func (s *sandbox) mountAll() error {
 	for i := range s.cfg.Mounts {
 		m := &s.cfg.Mounts[i]
 		if err := s.mount(m); err != nil {
-			return fmt.Errorf("mounts[%d]: %s on %s: %w", i, m.Type, m.Destination, err)
+			what := m.Type
+			if m.Data != "" {
+				what += fmt.Sprintf(" (%s)", m.Data)
+			}
+			return fmt.Errorf("mounts[%d]: %s on %s: %w", i, what, m.Destination, err)
 		}
 	}
 	for _, d := range s.cfg.Devices {
@@ -44,6 +48,10 @@ func (s *sandbox) mountAll() error {
 		if err := s.readonly(p); err != nil {
 			return fmt.Errorf("linux.readonlyPaths: %s: %w", p, err)
 		}
+	}
+	if cwd := s.cfg.Process.Cwd; cwd != "" && s.cfg.Bundle != "" {
+		// runc makes it too; what is wrong with it is said when init goes there.
+		_ = s.mountPoint(cwd, false)
 	}
 	if s.cfg.Root.Readonly {
 		return failed("root.readonly", s.ns.SetMountFlags(s.ns.Root(), unix.MS_RDONLY, 0, false))
