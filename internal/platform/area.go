@@ -68,7 +68,7 @@ func (a *Area) newThread(p *Process) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mapping slot %d: %w", i, err)
 	}
-	t := &Thread{proc: p, area: a, index: i, mem: mem, outAt: inMax}
+	t := &Thread{proc: p, area: a, index: i, mem: mem, outAt: inMax, inherited: -1}
 	t.bind()
 	*t.slot = slot{}
 	for len(a.slots) <= i {

@@ -27,6 +27,7 @@ func (t *Thread) Fork() (*Thread, error) {
 	if err := t.area.sendFDs(area.fd, area.theirs); err != nil {
 		return fail(unix.EAGAIN)
 	}
+	child.inherited = t.CPU()
 	t.add(opRecvFD, 2)
 	t.add(opFork)
 	switch t.Do() {
@@ -77,6 +78,7 @@ func (t *Thread) Clone(st CloneState) (*Thread, error) {
 	if st.SetTLS {
 		tls = 1
 	}
+	child.inherited = t.CPU()
 	t.add(opClone, kind, uint64(child.index), st.SP, st.TLS, tls)
 	switch t.Do() {
 	case KindDone:

@@ -31,6 +31,9 @@ const (
 	denseCalls  = 100
 	cutMicros   = 100
 	yieldBan    = 20000
+
+	attractMicros = 5000    // between two moves to a waker's CPU
+	stayMicros    = 1000000 // after the ticker parted a pair from others
 )
 
 // policy is a thread's way of waiting. Fields without a note are the own
@@ -41,6 +44,8 @@ type policy struct {
 	calls  atomic.Uint32 // events, for the ticker
 	parked atomic.Int64  // ns spent parked, for the ticker
 	moveTo atomic.Int32  // where the ticker wants the pair, +1; 0 nowhere
+	seat   *Seat         // the Sentry's thread; set by Begin
+	stays  atomic.Int64  // not brought to a waker's CPU before this time-stamp
 
 	replied int64 // time-stamp counter at the last reply
 	avg     int64 // of the guest's time between calls, in ticks times 16
@@ -48,7 +53,6 @@ type policy struct {
 	banned  int64 // no spinning before this time-stamp
 	ban     int64 // how long the next ban is, in µs
 	noYield int64 // no yielding before this time-stamp
-	sentry  int   // the CPU the Sentry's thread is pinned to, -1 none
 	begun   bool  // it has a goroutine of its own; the zygote has not
 
 	// The ticker's, under scheduler.mu.
@@ -71,6 +75,28 @@ func (t *Thread) Unpark(since int64) {
 	if t.policy.mode.Load() == modeSpin {
 		t.policy.leaveSpin(t)
 	}
+}
+
+// Attract brings the pair of a task that sleeps in a call to the CPU of the
+// caller, who is about to wake it: an idle CPU is slow to wake, and they
+// probably wait for each other.
+func (t *Thread) Attract() {
+	p := &t.policy
+	if sched.cpus < 2 || p.mode.Load() != modeHand {
+		return
+	}
+	cpu := int32(currentCPU())
+	if p.cpu.Load() == cpu || int(cpu) >= sched.cpus {
+		return
+	}
+	now := rdtsc()
+	if now < p.stays.Load() {
+		return
+	}
+	p.stays.Store(now + attractMicros*perMicro())
+	pinThread(t.tid, 1<<uint(cpu))
+	p.seat.Pin(int(cpu))
+	p.cpu.Store(cpu)
 }
 
 // wait returns when it is the Sentry's turn (true) or the host thread is dead.
@@ -103,7 +129,7 @@ func (p *policy) wait(t *Thread) bool {
 		atomic.StoreUint32(&s.sentrySleeps, 1)
 		now := atomic.LoadUint32(&s.turn)
 		if now != turnRequest && !t.dead.Load() {
-			futexWait(&s.turn, now, bitsetSentry)
+			FutexWait(&s.turn, now, bitsetSentry, false, 0)
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 0)
 	}
@@ -188,11 +214,11 @@ func (p *policy) pin(t *Thread, cpu int) {
 	if cpu < 0 || cpu >= sched.cpus {
 		return
 	}
-	pinThread(t.tid, 1<<uint(cpu))
-	if p.sentry != cpu {
-		pinThread(0, 1<<uint(cpu))
-		p.sentry = cpu
+	if t.inherited != cpu {
+		pinThread(t.tid, 1<<uint(cpu))
 	}
+	t.inherited = -1
+	p.seat.Pin(cpu)
 	p.cpu.Store(int32(cpu))
 	p.avg = 0
 	t.slot.spinTSC = 0
@@ -208,8 +234,7 @@ func (p *policy) enterSpin(t *Thread) {
 		return
 	}
 	cpu := int(p.cpu.Load())
-	pinThread(0, sched.all&^(1<<uint(cpu)))
-	p.sentry = -1
+	p.seat.leave(cpu)
 	t.slot.spinTSC = uint64(spinMicros * perMicro())
 	p.mode.Store(modeSpin)
 }
@@ -220,21 +245,23 @@ func (p *policy) leaveSpin(t *Thread) {
 	if p.noYield == 0 {
 		t.slot.yields = yields
 	}
-	cpu := int(p.cpu.Load())
-	pinThread(0, 1<<uint(cpu))
-	p.sentry = cpu
+	p.seat.Pin(int(p.cpu.Load()))
 	p.dense = 0
 	p.mode.Store(modeHand)
 }
 
 // Begin places a new thread beside the one that made it (or where the Sentry
-// runs), for the goroutine that will serve it.
-func (t *Thread) Begin(cpu int) {
+// runs), for the goroutine that will serve it on seat.
+func (t *Thread) Begin(cpu int, seat *Seat) {
 	p := &t.policy
-	p.sentry, p.begun = -1, true
+	p.seat, p.begun = seat, true
 	sched.add(t)
-	if sched.cpus >= 2 && cpu >= 0 {
+	switch {
+	case sched.cpus < 2:
+	case cpu >= 0:
 		p.pin(t, cpu)
+	case t.inherited >= 0:
+		pinThread(t.tid, sched.all)
 	}
 }
 
@@ -246,21 +273,13 @@ func (t *Thread) CPU() int {
 	return int(t.policy.cpu.Load())
 }
 
-// End takes the thread out of the scheduler, and lets the goroutine's own
-// thread go where it likes.
+// End takes the thread out of the scheduler.
 func (t *Thread) End() {
 	if t.policy.mode.Load() == modeSpin {
 		sched.spinners.Add(-1)
 	}
 	t.policy.mode.Store(modeFree)
 	sched.remove(t)
-}
-
-// Unpin frees the calling goroutine's own thread.
-func Unpin() {
-	if sched.cpus >= 2 {
-		pinThread(0, sched.all)
-	}
 }
 
 // tscBase relates the time-stamp counter to the clock.

@@ -164,5 +164,6 @@ func (s *scheduler) balance(demand []float64) {
 	}
 	if best != nil {
 		best.policy.moveTo.Store(int32(lo) + 1)
+		best.policy.stays.Store(rdtsc() + stayMicros*perMicro())
 	}
 }

@@ -51,3 +51,12 @@ TEXT ·rdtsc(SB), NOSPLIT, $0-8
 	ORQ  DX, AX
 	MOVQ AX, ret+0(FP)
 	RET
+
+// func currentCPU() int64
+//
+// RDTSCP gives IA32_TSC_AUX in CX: the kernel keeps the CPU in its low 12 bits.
+TEXT ·currentCPU(SB), NOSPLIT, $0-8
+	RDTSCP
+	ANDQ $0xfff, CX
+	MOVQ CX, ret+0(FP)
+	RET

@@ -43,9 +43,12 @@ type Thread struct {
 
 	failed Kind // of an early Do in add; 0 if all went well
 
-	tid     int  // on the host; constant once known
-	leaving bool // by Exit
-	freed   bool // guarded by Area.mu
+	tid int // on the host; constant once known
+	// inherited is the CPU that the thread was pinned to from its birth, -1
+	// none; until Begin.
+	inherited int
+	leaving   bool // by Exit
+	freed     bool // guarded by Area.mu
 
 	dead   atomic.Bool
 	acked  atomic.Bool // the goroutine saw that it is dead
@@ -128,7 +131,7 @@ func (t *Thread) post(flags uint32) {
 	t.policy.replied = rdtsc()
 	atomic.StoreUint32(&s.turn, turnReply)
 	if atomic.LoadUint32(&s.guestSleeps) != 0 {
-		futexWake(&s.turn, bitsetGuest)
+		FutexWake(&s.turn, bitsetGuest, false)
 	}
 }
 
@@ -192,7 +195,7 @@ func (t *Thread) markDead() {
 		return
 	}
 	atomic.StoreUint32(&t.slot.turn, turnKick)
-	futexWake(&t.slot.turn, bitsetSentry)
+	FutexWake(&t.slot.turn, bitsetSentry, false)
 }
 
 // nag repeats markDead until the Sentry's goroutine has seen it: another
@@ -203,7 +206,7 @@ func (t *Thread) nag() {
 		t.area.mu.Lock()
 		if t.area.slots[t.index] == t {
 			atomic.StoreUint32(&t.slot.turn, turnKick)
-			futexWake(&t.slot.turn, bitsetSentry)
+			FutexWake(&t.slot.turn, bitsetSentry, false)
 		} else {
 			t.acked.Store(true)
 		}

@@ -12,15 +12,6 @@ func (t *Thread) bind() {
 	t.data = t.mem[slotData:]
 }
 
-// futexWait sleeps while *word is val, until a wake for bitset.
-func futexWait(word *uint32, val uint32, bitset uint32) {
-	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 9, uintptr(val), 0, 0, uintptr(bitset))
-}
-
-func futexWake(word *uint32, bitset uint32) {
-	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 10, 1, 0, 0, uintptr(bitset))
-}
-
 // inData tells whether b lies in the slot's output area, and where.
 func (t *Thread) inData(b []byte) (uint32, bool) {
 	if len(b) == 0 {

@@ -51,7 +51,7 @@ func Main(args []string) int {
 	tuneGC()
 	// Set by hand, it is not adjusted by reading the host's files later. Tasks
 	// that sleep in the host's kernel hold a P for a moment: have some spare.
-	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2 + platform.SparePs)
 	raiseFiles()
 	signals := make(chan os.Signal, 64)
 	notify(signals)

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 )
@@ -29,6 +30,8 @@ func (u *Usage) add(o *Usage) {
 
 // tgAccounting is what a process has gathered. mu is a leaf.
 type tgAccounting struct {
+	running atomic.Int32 // tasks that were started and have not exited
+
 	mu       sync.Mutex
 	dead     Usage // of threads that have exited
 	children Usage // of children that were waited for
@@ -57,12 +60,7 @@ func (t *Task) acctExit() {
 // Usage gives what the task has used itself.
 func (t *Task) Usage() Usage {
 	if t.plat.th.Load() != nil {
-		u := t.hostUsage()
-		if u.UTime == 0 {
-			tasks := t.tg.liveTasks()
-			u.UTime = t.tg.sharedClock(tasks) / int64(max(1, len(tasks)))
-		}
-		return u
+		return Usage{UTime: t.guestTime(), STime: t.seatTime()}
 	}
 	t.tg.acct.mu.Lock()
 	defer t.tg.acct.mu.Unlock()
@@ -77,18 +75,18 @@ func (tg *ThreadGroup) usageLocked() Usage { return tg.usageOf(tg.tasks) }
 
 func (tg *ThreadGroup) usageOf(tasks []*Task) Usage {
 	tg.acct.mu.Lock()
+	defer tg.acct.mu.Unlock()
 	u := tg.acct.dead
+	u.UTime += groupClock(tasks)
 	for _, t := range tasks {
-		if !t.acctDone.Load() {
-			tu := t.final
-			if t.plat.th.Load() != nil {
-				tu = t.hostUsage()
-			}
-			u.add(&tu)
+		switch {
+		case t.acctDone.Load():
+		case t.plat.th.Load() != nil:
+			u.STime += t.seatTime()
+		default:
+			u.add(&t.final)
 		}
 	}
-	tg.acct.mu.Unlock()
-	u.UTime = max(u.UTime, tg.sharedClock(tasks))
 	return u
 }
 

@@ -194,9 +194,10 @@ func (t *Task) becomeProgram(p *program, l *loaded) {
 	cpu := -1
 	if old != nil {
 		cpu = old.CPU()
+		t.acctExec()
 		t.leaveHost(old)
 	}
-	l.th.Begin(cpu)
+	l.th.Begin(cpu, t.seat)
 	t.plat.th.Store(l.th)
 	t.plat.vforker.end()
 	t.plat.vforker = nil

@@ -78,7 +78,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // asleep tells whether the task sleeps in its bed.
-func asleep(t *Task) bool { return t.park.word.Load() == 1 }
+func asleep(t *Task) bool { return t.park.asleep() }
 
 func wait(t *Task, flags uint32) (WaitResult, error) {
 	r, e := t.Wait(WaitOptions{Flags: flags | WEXITED})

@@ -52,6 +52,8 @@ type Kernel struct {
 	deadUTime atomic.Int64  // CPU time of reaped processes, ns
 	deadSTime atomic.Int64
 
+	workers workers
+
 	users userTable
 	uts   utsNames
 	log   Log

@@ -3,30 +3,33 @@ package kernel
 import (
 	"sync/atomic"
 
+	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 )
+
+const anyBit = ^uint32(0)
 
 // parker is one task's bed: a futex word of the Sentry's own. A wake that comes
 // before the sleep is kept.
 type parker struct {
-	word atomic.Uint32 // 0 awake, 1 asleep, 2 a wake is due
+	word uint32 // atomic: 0 awake, 1 asleep, 2 a wake is due
 }
 
 // sleep waits for a wake, until deadline (CLOCK_MONOTONIC, ns; 0: for ever).
 // It tells whether it was woken.
 func (p *parker) sleep(deadline int64) bool {
 	for {
-		if p.word.CompareAndSwap(2, 0) {
+		if atomic.CompareAndSwapUint32(&p.word, 2, 0) {
 			return true
 		}
 		if deadline != 0 && ktime.Mono() >= deadline {
 			return false
 		}
-		if !p.word.CompareAndSwap(0, 1) {
+		if !atomic.CompareAndSwapUint32(&p.word, 0, 1) {
 			continue
 		}
-		futexWait(&p.word, 1, deadline)
-		if !p.word.CompareAndSwap(1, 0) {
+		platform.FutexWait(&p.word, 1, anyBit, true, deadline)
+		if !atomic.CompareAndSwapUint32(&p.word, 1, 0) {
 			continue
 		}
 		// Timed out, or woken by the host for no reason.
@@ -38,10 +41,18 @@ func (p *parker) sleep(deadline int64) bool {
 
 // wake ends the sleep, or the next one.
 func (p *parker) wake() {
-	if p.word.Swap(2) == 1 {
-		futexWake(&p.word)
+	if p.due() {
+		p.rouse()
 	}
 }
 
-// due tells whether a wake is waiting already.
-func (p *parker) due() bool { return p.word.Load() == 2 }
+// due ends the sleep but for the host's: it tells whether rouse must follow.
+func (p *parker) due() bool { return atomic.SwapUint32(&p.word, 2) == 1 }
+
+func (p *parker) rouse() { platform.FutexWake(&p.word, anyBit, true) }
+
+// woken tells whether a wake is waiting already.
+func (p *parker) woken() bool { return atomic.LoadUint32(&p.word) == 2 }
+
+// asleep tells whether the task sleeps; a hint.
+func (p *parker) asleep() bool { return atomic.LoadUint32(&p.word) == 1 }

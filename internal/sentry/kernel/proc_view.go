@@ -105,7 +105,7 @@ func (v View) Domainname() string               { return v.k.Domainname() }
 func (v View) SetDomainname(s string) abi.Errno { return v.k.SetDomainname(s) }
 
 // runs tells whether the task neither sleeps nor is stopped; a hint.
-func (t *Task) runs() bool { return t.park.word.Load() != 1 }
+func (t *Task) runs() bool { return !t.park.asleep() }
 
 // shownTask is a task as /proc shows it.
 type shownTask struct{ t *Task }

@@ -1,8 +1,6 @@
 package kernel
 
 import (
-	"runtime"
-
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
@@ -23,21 +21,6 @@ const (
 	// RetryNative: the stub makes its native call again.
 	RetryNative abi.Errno = 0x2003
 )
-
-// Start runs the task on a goroutine of its own, from the state its host
-// thread is in, beside cpu (-1: anywhere).
-func (t *Task) Start(cpu int, first func(*Task) platform.Kind) {
-	go func() {
-		runtime.LockOSThread()
-		t.sentryTID.Store(int32(unix.Gettid()))
-		if th := t.plat.th.Load(); th != nil {
-			th.Begin(cpu)
-		}
-		t.run(first(t))
-		platform.Unpin()
-		runtime.UnlockOSThread()
-	}()
-}
 
 // release lets a new task's guest run: it returns 0 from clone. Its goroutine
 // may start later, and begins with the first event (by whoever made the task).

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/mm"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -40,6 +41,7 @@ type Task struct {
 	writeBuf []byte
 	guestSP  uint64       // the stack pointer behind the last frame built
 	plat     taskPlatform // own goroutine: the host thread and its page
+	seat     *platform.Seat
 }
 
 // Kernel, ThreadGroup and TID are plain accessors.
@@ -60,6 +62,15 @@ func (t *Task) Umask() uint32 { return t.fs.Umask() }
 
 // Notified wakes the task: a Task may stand in wait queues itself.
 func (t *Task) Notified(*waiter.Entry, uint32) { t.park.wake() }
+
+// Due and Wake are Notified in two steps: waiter.Sleeper.
+func (t *Task) Due() bool { return t.park.due() }
+func (t *Task) Wake() {
+	if th := t.plat.th.Load(); th != nil {
+		th.Attract()
+	}
+	t.park.rouse()
+}
 
 // Block sleeps until the task is woken (0), a signal is to be handled
 // (ERESTARTSYS) or deadline, CLOCK_MONOTONIC in nanoseconds, is past
@@ -98,7 +109,7 @@ func (t *Task) sleep(deadline int64) bool {
 	if th == nil {
 		return t.park.sleep(deadline)
 	}
-	if t.park.due() {
+	if t.park.woken() {
 		return t.park.sleep(deadline)
 	}
 	since := th.Park()

@@ -31,6 +31,7 @@ type procState struct {
 	acctDone   atomic.Bool  // its usage is in its process's
 	final      Usage        // what it had used in the end; guarded by tg.acct.mu
 	sentryTID  atomic.Int32 // the Sentry's thread that runs it
+	seatBefore atomic.Int64 // its CPU time before it did
 }
 
 // defaultTimerSlack is init's, in nanoseconds.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 )
 
@@ -13,9 +14,10 @@ import (
 // mode, and that of the Sentry's thread which runs its calls, taken as time in
 // the kernel.
 //
-// A process that never had a second thread is read by its process's clock
-// (one system call); threads of others by the host's schedstat files. Where the
-// Sentry has no /proc, each thread counts for an equal part of its process.
+// A process is read by its process's clock (one system call), exited threads
+// included; one of several threads by the host's schedstat files, when it is
+// asked for. Where the Sentry has no /proc, each thread counts for an equal part
+// of its process.
 
 // longLife is the age from which on an exit is worth reading the host's longer
 // files for faults and peak memory. Before, what is resident stands for the
@@ -34,36 +36,38 @@ func readCPUClock(id int32) int64 {
 	return ts.Nano()
 }
 
-// usage gives what the task has used so far; nothing once its host thread is
-// gone: acctHost has kept that.
-func (t *Task) hostUsage() (u Usage) {
-	th := t.plat.th.Load()
-	if th == nil {
-		return u
-	}
+// seatTime gives the CPU time of the Sentry's thread that runs the task's calls.
+func (t *Task) seatTime() int64 {
 	if tid := t.sentryTID.Load(); tid != 0 {
-		u.STime = readCPUClock(cpuClockID(int(tid), clockPerThread))
+		return max(readCPUClock(cpuClockID(int(tid), clockPerThread))-t.seatBefore.Load(), 0)
 	}
-	pid := th.Process().PID()
-	if !t.tg.threaded.Load() {
-		u.UTime = readCPUClock(cpuClockID(pid, 0))
-		return u
-	}
-	if procDir() >= 0 {
-		u.UTime = schedstat(pid, th.HostTID())
-	}
-	return u
+	return 0
 }
 
-// sharedClock gives the CPU time of the host process of a group with several
-// threads where schedstat cannot be read; 0 elsewhere.
-func (tg *ThreadGroup) sharedClock(tasks []*Task) int64 {
-	if procDir() >= 0 || !tg.threaded.Load() {
+// guestTime gives the CPU time of the task's host thread.
+func (t *Task) guestTime() int64 {
+	th := t.plat.th.Load()
+	switch {
+	case th == nil:
 		return 0
+	case !t.tg.threaded.Load():
+		return processClock(th)
+	case procDir() >= 0:
+		return schedstat(th.Process().PID(), th.HostTID())
 	}
+	return processClock(th) / int64(max(1, len(t.tg.liveTasks())))
+}
+
+// processClock gives the CPU time of a host process, exited threads included.
+func processClock(th *platform.Thread) int64 {
+	return readCPUClock(cpuClockID(th.Process().PID(), 0))
+}
+
+// groupClock is processClock of a process with these tasks.
+func groupClock(tasks []*Task) int64 {
 	for _, t := range tasks {
 		if th := t.plat.th.Load(); th != nil {
-			return readCPUClock(cpuClockID(th.Process().PID(), 0))
+			return processClock(th)
 		}
 	}
 	return 0
@@ -128,16 +132,13 @@ func residentKiB(pid int) int64 {
 	return pages * 4
 }
 
-// acctHost keeps what the host thread has used, before it goes (own
+// acctHost keeps what the host's threads have used, before they go (own
 // goroutine).
 func (t *Task) acctHost() {
-	u := t.hostUsage()
-	tasks := t.tg.liveTasks()
-	last := len(tasks) == 1
-	if last && u.UTime == 0 {
-		u.UTime = t.tg.sharedClock(tasks)
-	}
+	u := Usage{STime: t.seatTime()}
+	last := t.tg.acct.running.Add(-1) == 0
 	if th := t.plat.th.Load(); th != nil && last {
+		u.UTime = processClock(th)
 		switch pid := th.Process().PID(); {
 		case ktime.Mono()-t.tg.startMono > longLife:
 			u.hostMemory(pid)
@@ -147,6 +148,14 @@ func (t *Task) acctHost() {
 	}
 	t.tg.acct.mu.Lock()
 	t.final = u
+	t.tg.acct.mu.Unlock()
+}
+
+// acctExec keeps what the host process has used that exec leaves behind.
+func (t *Task) acctExec() {
+	u := processClock(t.plat.th.Load())
+	t.tg.acct.mu.Lock()
+	t.tg.acct.dead.UTime += u
 	t.tg.acct.mu.Unlock()
 }
 

@@ -10,7 +10,7 @@ import (
 
 // patchAfter is how often a site must have come by SIGSYS before it is patched:
 // a patch costs as much as a few signals.
-const patchAfter = 2
+const patchAfter = 24
 
 // maxPatches bounds the sites of an address space.
 const maxPatches = 4096

@@ -29,6 +29,15 @@ const (
 // Listener is told of events. Notified runs under the queue's lock.
 type Listener interface{ Notified(e *Entry, events uint32) }
 
+// Sleeper is a Listener whose sleep ends in two steps: Due notes it, under the
+// queue's lock, and tells whether Wake is needed, which comes behind the lock.
+// Who is woken runs at once, and wants that lock.
+type Sleeper interface {
+	Listener
+	Due() bool
+	Wake()
+}
+
 // Entry is one registration. It stands in one queue at most, and may be used
 // again after Unregister.
 type Entry struct {
@@ -90,15 +99,25 @@ func (q *Queue) Notify(events uint32) {
 	if !q.busy.Load() {
 		return
 	}
+	var wakes [8]Sleeper
+	n := 0
 	q.mu.Lock()
 	for e := q.head; e != nil; {
 		next := e.next
 		if m := e.mask & events; m != 0 {
-			e.Listener.Notified(e, m)
+			if s, ok := e.Listener.(Sleeper); !ok || n == len(wakes) {
+				e.Listener.Notified(e, m)
+			} else if s.Due() {
+				wakes[n] = s
+				n++
+			}
 		}
 		e = next
 	}
 	q.mu.Unlock()
+	for _, s := range wakes[:n] {
+		s.Wake()
+	}
 }
 
 // Empty tells whether nobody waits; a hint only.
