@@ -1,5 +1,7 @@
 // pipe, pipe2, fifos: buffering, end of file, EPIPE, atomicity, sizes.
 #include "case.h"
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 CASE(both_ends) {
 	int p[2];
@@ -277,4 +279,57 @@ CASE(zero_length) {
 	EQ(read(p[0], NULL, 0), 0);
 	close(p[0]);
 	EQ(write(p[1], "", 0), 0);
+}
+
+// The last page of what hole(n) gives is not there.
+static char *hole(int pages) {
+	char *p = anon((pages + 1) * PAGE);
+	OK(munmap(p + pages * PAGE, PAGE));
+	return p + pages * PAGE;
+}
+
+CASE(bad_buffer_takes_nothing) {
+	int p[2];
+	char b[64];
+	OK(pipe(p));
+	char *end = hole(1);
+	writen(p[1], "0123456789", 10);
+	for (int i = 0; i < 20; i++) ERR(read(p[0], end, 10), EFAULT);
+	ERR(read(p[0], end - 4, 10), EFAULT); // the piece does not fit, and stays whole
+	ERR(read(p[0], "const", 5), EFAULT);
+	struct iovec v[2] = {{b, 3}, {end, 10}};
+	ERR(readv(p[0], v, 2), EFAULT);
+	EQ(read(p[0], b, sizeof b), 10);
+	MEM(b, "0123456789", 10);
+	OK(fcntl(p[0], F_SETFL, O_NONBLOCK));
+	ERR(read(p[0], end, 10), EAGAIN);
+	close(p[1]);
+	EQ(read(p[0], end, 10), 0); // the end is no fault
+}
+
+CASE(buffer_longer_than_its_mapping) {
+	int p[2];
+	OK(pipe(p));
+	char *end = hole(1);
+	writen(p[1], "0123456789", 10);
+	EQ(read(p[0], end - 16, 1 << 20), 10);
+	MEM(end - 16, "0123456789", 10);
+}
+
+CASE(bad_buffer_of_a_stream_socket) {
+	int s[2];
+	char b[64];
+	OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	char *end = hole(1);
+	writen(s[1], "0123456789", 10);
+	for (int i = 0; i < 20; i++) ERR(read(s[0], end, 10), EFAULT);
+	ERR(recv(s[0], end, 10, 0), EFAULT);
+	struct iovec v = {end, 10};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	ERR(recvmsg(s[0], &m, 0), EFAULT);
+	EQ(recv(s[0], b, sizeof b, 0), 10);
+	MEM(b, "0123456789", 10);
+	ERR(recv(s[0], end, 10, MSG_DONTWAIT), EAGAIN);
+	close(s[1]);
+	EQ(recv(s[0], end, 10, 0), 0);
 }

@@ -110,10 +110,12 @@ func (c *rwCall) finish(n int, e abi.Errno) (uint64, abi.Errno) {
 	return 0, e
 }
 
+// input: a read would not wait.
+const input = waiter.In | waiter.RdNorm | waiter.Hup | waiter.Err
+
 // awaitInput waits, if the call may, until there is something to read from a
 // pipe, so that a sleeping task holds no large buffer.
 func (c *rwCall) awaitInput() abi.Errno {
-	const input = waiter.In | waiter.RdNorm | waiter.Hup | waiter.Err
 	if !c.blocks() || readyOf(c.t, c.fd)&input != 0 {
 		return 0
 	}
@@ -161,7 +163,11 @@ func (c *rwCall) readTo(addr, count uint64) (uint64, abi.Errno) {
 	if !accessOK(addr, count) {
 		return 0, unix.EFAULT
 	}
-	total := int(min(count, maxRW))
+	count, e := c.room(addr, min(count, maxRW))
+	if e != 0 {
+		return 0, e
+	}
+	total := int(count)
 	if total <= chunkSize {
 		o, e := c.getOut(total)
 		if e != 0 {
@@ -212,6 +218,9 @@ func (c *rwCall) readv(v *iovecs) (uint64, abi.Errno) {
 	}
 	if v.total == 0 {
 		return 0, 0
+	}
+	if e := v.fit(c); e != 0 {
+		return 0, e
 	}
 	o, e := c.getOut(v.total)
 	if e != 0 {

@@ -170,6 +170,15 @@ func (c *sockCall) recv(flags uint32) (uint64, abi.Errno) {
 			target = c.v.total
 		}
 	}
+	if c.stream() && flags&(unix.MSG_TRUNC|unix.MSG_ERRQUEUE) == 0 && c.v.total > 0 {
+		w := rwCall{t: c.t, fd: c.fd}
+		if flags&unix.MSG_DONTWAIT != 0 {
+			w.flags = rwfNoWait
+		}
+		if e := c.v.fit(&w); e != 0 {
+			return 0, e
+		}
+	}
 	done := 0
 	for {
 		want := min(c.v.total-done, chunkSize)

@@ -107,6 +107,16 @@ func (f *File) Release(*vfs.FileDescription) {
 // Seekable is false: vfs.File.
 func (f *File) Seekable() bool { return false }
 
+// First gives the length of what a read takes first, 0 of an empty pipe.
+func (f *File) First() int {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if f.p.empty() {
+		return 0
+	}
+	return f.p.at(f.p.tail).n
+}
+
 // Read is read(2) of a pipe: vfs.File.
 func (f *File) Read(_ vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64) (int, abi.Errno) {
 	n, freed, e := f.p.read(dst)
