@@ -65,13 +65,28 @@ func (a *Agent) build(b *builder) error {
 		for _, fd := range b.fds {
 			unix.Close(fd)
 		}
-		if err != nil && b.p.child != nil {
-			b.p.child.kill()
-			b.p.child.close()
-		}
 		done <- err
 	}()
-	return <-done
+	err := <-done
+	if err == nil {
+		err = b.created()
+	}
+	if err != nil && b.p.child != nil {
+		b.p.child.kill()
+		b.p.child.close()
+	}
+	return err
+}
+
+// created gives the child its limits, and waits until it is ready for Start.
+func (b *builder) created() error {
+	if err := adjust(b.p.pid(), b.config.Process); err != nil {
+		return err
+	}
+	if err := b.p.child.proceed(); err != nil {
+		return err
+	}
+	return b.p.child.reach()
 }
 
 func (b *builder) run() error {
@@ -99,16 +114,7 @@ func (b *builder) run() error {
 	if err := b.finish(); err != nil {
 		return err
 	}
-	if err := b.pivot(); err != nil {
-		return err
-	}
-	if err := adjust(b.p.pid(), b.config.Process); err != nil {
-		return err
-	}
-	if err := b.p.child.proceed(); err != nil {
-		return err
-	}
-	return b.p.child.reach()
+	return b.pivot()
 }
 
 // attachRoot mounts the root at a place of the builder's own namespace.

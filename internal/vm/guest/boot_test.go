@@ -25,6 +25,7 @@ type vm struct {
 	*agentconn.Conn
 	cmd     *exec.Cmd
 	console string
+	sock    string
 	exited  chan error
 	started time.Time
 	hello   time.Duration
@@ -71,11 +72,6 @@ func boot(t *testing.T, extra ...string) *vm {
 	_, vmlinux, initramfs := artifacts(t)
 	dir := t.TempDir()
 	sock := filepath.Join(dir, "agent.sock")
-	l, err := net.Listen("unix", sock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	accel := os.Getenv("BULKHEAD_VM_ACCEL")
 	if accel == "" {
 		accel = "tcg"
@@ -88,7 +84,7 @@ func boot(t *testing.T, extra ...string) *vm {
 		"-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=false",
 		"-kernel", vmlinux, "-initrd", initramfs, "-append", cmdline,
 		"-serial", "file:" + v.console,
-		"-device", "virtio-serial-device", "-chardev", "socket,id=agent,path=" + sock,
+		"-device", "virtio-serial-device", "-chardev", "socket,id=agent,server=on,wait=off,path=" + sock,
 		"-device", "virtserialport,chardev=agent,name=" + agentpb.PortName,
 	}
 	v.cmd = exec.Command("qemu-system-x86_64", append(args, extra...)...)
@@ -105,18 +101,30 @@ func boot(t *testing.T, extra ...string) *vm {
 			t.Logf("console:\n%s", raw)
 		}
 	})
-	conn, err := l.Accept()
+	v.sock = sock
+	v.connect(t)
+	v.hello = time.Since(v.started)
+	v.bootCPU = v.cpu()
+	return v
+}
+
+// connect says hello to the agent.
+func (v *vm) connect(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	conn, err := net.Dial("unix", v.sock)
+	for err != nil && time.Now().Before(deadline) { // QEMU has not made it yet
+		time.Sleep(time.Millisecond)
+		conn, err = net.Dial("unix", v.sock)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(60*time.Second, func() { conn.Close() })
+	timer := time.AfterFunc(time.Until(deadline), func() { conn.Close() })
 	defer timer.Stop()
 	if v.Conn, err = agentconn.Connect(conn); err != nil {
 		t.Fatalf("the agent did not answer: %v", err)
 	}
-	v.hello = time.Since(v.started)
-	v.bootCPU = v.cpu()
-	return v
 }
 
 // tscArgs tells the kernel the host's TSC rate, which TCG cannot measure.
@@ -162,5 +170,20 @@ func TestBoot(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the VM goes on without its channel")
+	}
+}
+
+// TestSessions ends a connection as a snapshot does, and goes on with another.
+func TestSessions(t *testing.T) {
+	root := busybox(t)
+	v := bootWithRoot(t, root, Erofs)
+	for i := range 2 {
+		call(t, v.Agent().PrepareSnapshot, &agentpb.SnapshotRequest{ModuleGroups: []string{agentpb.GroupOverlay, agentpb.GroupErofs}})
+		v.Conn.Close()
+		v.connect(t)
+		call(t, v.Agent().Restored, &agentpb.RestoredRequest{Time: &agentpb.Time{UnixNanos: int64(2e18) + int64(i)}, Random: make([]byte, 32)})
+	}
+	if r := v.run(t, "after", config(Erofs, "date", "-u", "+%Y"), ""); r.out != "2033\n" {
+		t.Fatalf("%+v", r)
 	}
 }
