@@ -28,14 +28,18 @@ type Path struct {
 
 // Rights of Landlock on files and directories (landlock(7)).
 const (
-	ReadFile = 1 << 2
-	ReadDir  = 1 << 3
-)
+	execute   = 1 << 0
+	WriteFile = 1 << 1
+	ReadFile  = 1 << 2
+	ReadDir   = 1 << 3
+	// Change is to make and remove entries of a directory, but for device
+	// nodes: remove_dir, remove_file, make_dir, make_reg, make_sock, make_fifo,
+	// make_sym.
+	Change   = 1<<4 | 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<12
+	Refer    = 1 << 13 // to link and rename between directories; version 2
+	Truncate = 1 << 14 // version 3
 
-const (
-	allV1    = 1<<13 - 2 // without execute
-	refer    = 1 << 13
-	truncate = 1 << 14
+	allV1 = 1<<13 - 1
 )
 
 // Paths leaves only those paths, and what lies below, in reach of calls that
@@ -45,16 +49,33 @@ const (
 // allowed. It tells whether the host could do it: without Landlock the filter
 // must do.
 func Paths(keep []Path) (bool, error) {
+	return restrict(keep, allV1&^execute, func(fd uintptr) unix.Errno {
+		_, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0)
+		return e
+	})
+}
+
+// AllPaths is Paths for every thread of a process that traces none and
+// executes nothing.
+func AllPaths(keep []Path) (bool, error) {
+	return restrict(keep, allV1, func(fd uintptr) unix.Errno {
+		_, _, e := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0)
+		return e
+	})
+}
+
+// restrict makes a ruleset that handles the rights of version 1 given and all
+// that came later, and has self apply it.
+func restrict(keep []Path, handled uint64, self func(fd uintptr) unix.Errno) (bool, error) {
 	version, e := landlockCreate(nil)
 	if e != 0 {
 		return false, nil // not in this kernel, or not enabled
 	}
-	handled := uint64(allV1)
 	if version >= 2 {
-		handled |= refer
+		handled |= Refer
 	}
 	if version >= 3 {
-		handled |= truncate
+		handled |= Truncate
 	}
 	fd, e := landlockCreate(&handled)
 	if e != 0 {
@@ -66,7 +87,7 @@ func Paths(keep []Path) (bool, error) {
 			return false, fmt.Errorf("landlock_add_rule: %w", e)
 		}
 	}
-	if _, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); e != 0 {
+	if e := self(uintptr(fd)); e != 0 {
 		return false, fmt.Errorf("landlock_restrict_self: %w", e)
 	}
 	return true, nil

@@ -9,9 +9,24 @@ import (
 )
 
 // NoCapabilities gives up every capability.
-func NoCapabilities() error {
+func NoCapabilities() error { return KeepCapabilities(0) }
+
+// KeepCapabilities gives up every capability but those of keep that the process
+// has. With nothing inheritable the ambient set is empty too (capabilities(7)),
+// and no_new_privs leaves the bounding set without a meaning: no execve adds
+// anything. Dropping that one by one would stop all threads forty times.
+func KeepCapabilities(keep uint64) error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
+	if keep != 0 {
+		if err := unix.Capget(&hdr, &data[0]); err != nil {
+			return fmt.Errorf("reading capabilities: %w", err)
+		}
+	}
+	for i := range data {
+		data[i].Permitted &= uint32(keep >> (32 * i))
+		data[i].Effective, data[i].Inheritable = data[i].Permitted, 0
+	}
 	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data)), 0)
 	if e != 0 {
 		return fmt.Errorf("dropping capabilities: %w", e)

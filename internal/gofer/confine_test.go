@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func escape(root, what string) {
 	trees, err := openTrees(&wire.GoferConfig{Mounts: []wire.GoferMount{{Root: root, Readonly: true}}})
 	if err == nil {
-		err = confine(trees)
+		err = confineSelf(trees)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

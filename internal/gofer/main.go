@@ -40,7 +40,7 @@ func Run(conn int, cfg *wire.GoferConfig) error {
 		return err
 	}
 	s := newServer(wire.NewFSConn(conn), trees)
-	if err := confine(trees); err != nil {
+	if err := confineSelf(trees); err != nil {
 		return err
 	}
 	return s.serve()
