@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +38,9 @@ func openChannel(o options, m *modules) (channel, error) {
 type port struct {
 	fd int // f's; File.Fd would make it block
 	f  *os.File
+
+	last    *portConn
+	pending []byte // of last's reader, or of next
 }
 
 const portsDir = "/sys/class/virtio-ports"
@@ -53,7 +58,7 @@ func openPort(name string) (channel, error) {
 			}
 			// Only the agent opens it: one opener at a time is the driver's
 			// own rule, and the node is root's.
-			return &port{fd, os.NewFile(uintptr(fd), dev)}, nil
+			return &port{fd: fd, f: os.NewFile(uintptr(fd), dev)}, nil
 		}
 		if time.Now().After(deadline) {
 			return nil, err
@@ -78,34 +83,77 @@ func findPort(name string) (string, error) {
 
 // next waits until the host has said something.
 func (p *port) next() (io.ReadWriteCloser, error) {
+	if p.last != nil {
+		<-p.last.closed // its reader has left
+	}
 	if err := p.f.SetReadDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("virtio-serial: %w", err)
 	}
+	p.last = &portConn{p: p, closed: make(chan struct{})}
 	wait := 500 * time.Microsecond
-	for {
+	for len(p.pending) == 0 {
 		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
 		_, err := unix.Poll(fds, 1000)
 		if err != nil && err != unix.EINTR {
 			return nil, fmt.Errorf("virtio-serial: %w", err)
 		}
-		switch {
-		case fds[0].Revents&unix.POLLHUP != 0:
+		if fds[0].Revents&unix.POLLHUP != 0 {
 			time.Sleep(wait) // there is no event for the host's coming
 			wait = min(2*wait, 10*time.Millisecond)
-		case fds[0].Revents&unix.POLLIN != 0:
-			return portConn{p.f}, nil
+			continue
+		}
+		if fds[0].Revents&unix.POLLIN != 0 {
+			break
 		}
 	}
+	return p.last, nil
 }
 
 // portConn is the port for one session.
-type portConn struct{ f *os.File }
+type portConn struct {
+	p      *port
+	once   sync.Once
+	closed chan struct{}
 
-func (c portConn) Read(b []byte) (int, error)  { return c.f.Read(b) }
-func (c portConn) Write(b []byte) (int, error) { return c.f.Write(b) }
+	mu   sync.Mutex // held while reading
+	gone atomic.Bool
+}
+
+func (c *portConn) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone.Load() {
+		return 0, os.ErrClosed
+	}
+	if len(c.p.pending) > 0 {
+		n := copy(b, c.p.pending)
+		c.p.pending = c.p.pending[n:]
+		return n, nil
+	}
+	return c.p.f.Read(b)
+}
+
+// Unread is called by the reader, from what it has read.
+func (c *portConn) Unread(b []byte) { c.p.pending = append(b, c.p.pending...) }
+
+func (c *portConn) Write(b []byte) (int, error) {
+	if c.gone.Load() {
+		return 0, os.ErrClosed
+	}
+	return c.p.f.Write(b)
+}
 
 // Close ends a read that waits, and leaves the port open for the next session.
-func (c portConn) Close() error { return c.f.SetReadDeadline(time.Unix(1, 0)) }
+func (c *portConn) Close() error {
+	c.once.Do(func() {
+		c.gone.Store(true)
+		_ = c.p.f.SetReadDeadline(time.Unix(1, 0))
+		c.mu.Lock() // the reader has left
+		close(c.closed)
+		c.mu.Unlock()
+	})
+	return nil
+}
 
 // vsock is a listening vsock(7) socket.
 type vsock struct{ fd int }

@@ -133,4 +133,3 @@ func (w *walker) add(name string, st *unix.Stat_t) {
 		w.newest = c
 	}
 }
-

@@ -188,3 +188,47 @@ func TestJoiner(t *testing.T) {
 		t.Fatalf("short writes: %d %v, %d writes", n, err, w.writes)
 	}
 }
+
+// unreader is a channel that keeps what is given back.
+type unreader struct {
+	io.ReadWriteCloser
+	back []byte
+}
+
+func (u *unreader) Unread(b []byte) { u.back = b }
+
+func TestFrames(t *testing.T) {
+	data := []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 'B', 'B', 'B'}
+	update := []byte{0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3}
+	again := hello{version: 1, nonce: 5}.encode()
+	all := append(append(append([]byte(nil), data...), update...), again...)
+	for step := 1; step <= len(all); step++ {
+		u := &unreader{ReadWriteCloser: struct {
+			io.Reader
+			io.WriteCloser
+		}{&chunks{all, step}, nil}}
+		f := &frames{ReadWriteCloser: u}
+		got, err := io.ReadAll(f)
+		if err != nil || !bytes.Equal(got, all[:len(data)+len(update)]) {
+			t.Fatalf("chunks of %d: %q, %v", step, got, err)
+		}
+		if !bytes.HasPrefix(again, u.back) || len(u.back) == 0 {
+			t.Fatalf("chunks of %d: %q was kept", step, u.back)
+		}
+	}
+}
+
+// chunks reads a few bytes at a time.
+type chunks struct {
+	b    []byte
+	step int
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	n := copy(p, c.b[:min(len(c.b), c.step)])
+	c.b = c.b[n:]
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}

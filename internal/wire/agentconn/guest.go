@@ -29,12 +29,13 @@ type slot struct {
 }
 
 // Accept waits for the host's Hello on a channel, answers it, and waits for the
-// control stream.
+// control stream. The session ends with the channel, or when another Hello
+// comes, which a channel that is an Unreader keeps for the next Accept.
 func Accept(channel io.ReadWriteCloser) (*Session, error) {
 	if err := answer(channel); err != nil {
 		return nil, err
 	}
-	mux, err := yamux.Server(&joiner{ReadWriteCloser: channel}, muxConfig(256))
+	mux, err := yamux.Server(&joiner{ReadWriteCloser: &frames{ReadWriteCloser: channel}}, muxConfig(256))
 	if err != nil {
 		return nil, fmt.Errorf("multiplexer: %w", err)
 	}

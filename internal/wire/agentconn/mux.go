@@ -28,6 +28,57 @@ const (
 	typeData   = 0
 )
 
+// Unreader is a channel that can take bytes back, to be read again.
+type Unreader interface {
+	Unread([]byte)
+}
+
+// frames follows the frames that are read, to find the Hello of a host that has
+// come in the place of another: a channel may tell of neither's coming or going
+// before the agent looks. A frame begins with its version, 0.
+type frames struct {
+	io.ReadWriteCloser
+	head  [headerSize]byte
+	have  int    // of head
+	body  uint32 // left of a frame's body
+	ended bool
+}
+
+func (f *frames) Read(p []byte) (int, error) {
+	if f.ended {
+		return 0, io.EOF
+	}
+	n, err := f.ReadWriteCloser.Read(p)
+	for i := 0; i < n; {
+		if f.body > 0 {
+			k := min(f.body, uint32(n-i))
+			f.body -= k
+			i += int(k)
+			continue
+		}
+		if f.have == 0 && p[i] == helloMagic[0] {
+			f.ended = true
+			if u, ok := f.ReadWriteCloser.(Unreader); ok {
+				u.Unread(append([]byte(nil), p[i:n]...))
+			}
+			if i == 0 {
+				return 0, io.EOF
+			}
+			return i, nil
+		}
+		k := copy(f.head[f.have:], p[i:n])
+		f.have += k
+		i += k
+		if f.have == headerSize {
+			f.have = 0
+			if f.head[1] == typeData {
+				f.body = binary.BigEndian.Uint32(f.head[8:])
+			}
+		}
+	}
+	return n, err
+}
+
 // joiner writes a frame's header and its body at once: the multiplexer writes
 // them apart, and each write to a virtio port is a message to the host with an
 // exit of its own.
