@@ -26,9 +26,9 @@ const (
 	maxCPUs     = 8
 )
 
-// bootWait is how long a machine may take to its agent's first word. Under the
-// translator and load it takes seconds.
-const bootWait = 90 * time.Second
+// bootWait is how much CPU time a machine may take to its agent's first word.
+// Under the translator it takes two to five seconds.
+const bootWait = 40 * time.Second
 
 // machine is everything that the machines of this monitor have in common.
 type machine struct {
@@ -36,6 +36,7 @@ type machine struct {
 	cache   *guest.Cache
 	dir     string // the cache's directory
 	entries []*guest.Entry
+	image   *guest.Kernel // where the kernel comes from
 	kernel  string
 	initrd  string
 	accel   hypervisor.Accel
@@ -103,8 +104,11 @@ func (m *monitor) boot() error {
 	if err != nil {
 		return err
 	}
-	if t := m.template(); t != nil {
-		return m.restore(cfg, t)
+	// QEMU (7.2) takes over no state while a vhost-user-fs device is there.
+	if len(cfg.Shares) == 0 {
+		if t := m.template(); t != nil {
+			return m.restore(cfg, t)
+		}
 	}
 	if err := makeRAM(cfg.Memory); err != nil {
 		return err
@@ -158,6 +162,7 @@ func (m *monitor) openMachine() error {
 	if err != nil {
 		return err
 	}
+	x.image = kernel
 	x.entries = append(x.entries, vmlinux, initrd)
 	x.kernel, x.initrd = vmlinux.Path, initrd.Path
 	x.cpus = m.cfg.VM.CPUs
@@ -300,8 +305,31 @@ func greet(vm hypervisor.VM, ch net.Conn, limit time.Duration) (*agentconn.Conn,
 	case <-vm.Done():
 		ch.Close()
 		return nil, fmt.Errorf("the VM has ended before its agent spoke: %w", vm.Err())
-	case <-time.After(limit):
+	case used := <-spent(vm, limit):
 		ch.Close()
-		return nil, fmt.Errorf("the agent in the VM has not spoken within %v: see the console (--debug-log with --debug)", limit)
+		return nil, fmt.Errorf("the agent in the VM has not spoken after %v of the hypervisor's CPU time: see the console (--debug-log)", used)
 	}
+}
+
+// spent tells when a machine has used so much CPU time, or waited ten times as
+// long: on a busy host a boot that does well may take minutes.
+func spent(vm hypervisor.VM, limit time.Duration) <-chan time.Duration {
+	out := make(chan time.Duration, 1)
+	go func() {
+		begin := time.Now()
+		for {
+			select {
+			case <-vm.Done():
+				return
+			case <-time.After(min(limit/4, time.Second)):
+			}
+			st, err := vm.Stats()
+			passed := time.Since(begin)
+			if passed > limit && (err != nil || st.CPU > limit) || passed > 10*limit {
+				out <- st.CPU
+				return
+			}
+		}
+	}()
+	return out
 }

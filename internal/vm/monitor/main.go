@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,7 @@ type monitor struct {
 	cfg     wire.VMConfig
 	log     *os.File // debug log, or nil
 	scratch string   // directory of its own
+	born    time.Time
 
 	machine  machine
 	memory   int64  // of the guest
@@ -72,8 +74,10 @@ func Main(args []string) int {
 		return 125
 	}
 	_ = unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
-	m := &monitor{end: make(chan verdict, 8), started: make(chan struct{}), procs: make(map[string]*proc)}
+	m := &monitor{born: time.Now(), end: make(chan verdict, 8), started: make(chan struct{}), procs: make(map[string]*proc)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	// Nothing of the caller's environment has come here; for mkfs.erofs.
+	os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	caught := catchSignals()
 	if err := wire.ReadConfig(*conf, &m.cfg); err != nil {
 		fmt.Fprintln(os.Stderr, "bulkhead: monitor:", err)
@@ -108,6 +112,7 @@ func (m *monitor) run(control, ready int, start bool, caught <-chan os.Signal) (
 	}()
 	go m.forwardSignals(caught)
 	v := <-m.end
+	m.stage("the end")
 	return v.code, v.err
 }
 
@@ -122,7 +127,10 @@ func (m *monitor) load(start bool) error {
 	if err := m.boot(); err != nil {
 		return err
 	}
-	return m.create(start)
+	m.stage("the agent's first word")
+	err := m.create(start)
+	m.stage("the container's making")
+	return err
 }
 
 // finish ends the sandbox, if nothing else has yet.
@@ -137,6 +145,20 @@ func (m *monitor) debugf(format string, a ...any) {
 	if m.log != nil {
 		fmt.Fprintf(m.log, "monitor: "+format+"\n", a...)
 	}
+}
+
+// stage notes in the debug log how far the sandbox has come, and what its
+// hypervisor has used by then.
+func (m *monitor) stage(name string) {
+	if m.log == nil {
+		return
+	}
+	var cpu time.Duration
+	if m.vm != nil {
+		st, _ := m.vm.Stats()
+		cpu = st.CPU
+	}
+	m.debugf("%s: %v after its start, hypervisor's CPU time %v", name, time.Since(m.born).Round(time.Millisecond), cpu)
 }
 
 func ignoreEOF(err error) error {

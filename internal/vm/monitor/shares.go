@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/vm/guest"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
 	"bulkhead.dev/bulkhead/internal/vm/virtiofs"
 )
@@ -22,12 +23,12 @@ func (m *monitor) makeRoot(cfg *hypervisor.Config) error {
 		}
 		return m.share(cfg, rootTag, cache, []virtiofs.Tree{{Source: root.Root, Writable: m.writableRoot()}})
 	}
-	image, err := makeImage(m.machine.cache, root.Root)
+	image, err := m.machine.cache.RootImage(m.machine.image, root.Root, guest.RootOptions{})
 	if err != nil {
 		return err
 	}
-	m.machine.entries = append(m.machine.entries, image)
-	m.rootType = "erofs"
+	m.machine.entries = append(m.machine.entries, image.Entry)
+	m.rootType = string(image.Format)
 	cfg.Disks = append(cfg.Disks, hypervisor.Disk{ID: rootSerial, File: image.File, ReadOnly: true})
 	return nil
 }

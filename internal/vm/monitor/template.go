@@ -223,7 +223,12 @@ func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 		return fmt.Errorf("template: %w", err)
 	}
 	if err := m.vm.Restore(state); err != nil {
-		return fmt.Errorf("template: %w", err)
+		select {
+		case <-m.vm.Done():
+			err = m.vm.Err()
+		case <-time.After(time.Second):
+		}
+		return fmt.Errorf("restoring from the template: %w", err)
 	}
 	if err := m.vm.Resume(); err != nil {
 		return fmt.Errorf("template: %w", err)
