@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"bulkhead.dev/bulkhead/internal/workbench"
+	"bulkhead.dev/bulkhead/internal/workbench/advise"
 	"bulkhead.dev/bulkhead/internal/workbench/audit"
 	"bulkhead.dev/bulkhead/internal/workbench/audit/probe"
 	"bulkhead.dev/bulkhead/internal/workbench/policy"
@@ -14,6 +15,7 @@ import (
 
 // verbs are the commands of `bulkhead` beside bench that live here.
 var verbs = map[string]func(args []string) int{
+	"advise":      func(args []string) int { return advise.Main(args, os.Stdout, os.Stderr) },
 	"audit":       func(args []string) int { return audit.Main(args, os.Stdout, os.Stderr) },
 	probe.Command: audit.ProbeMain,
 	"policy":      func(args []string) int { return policy.Main(args, os.Stdin, os.Stdout, os.Stderr) },
