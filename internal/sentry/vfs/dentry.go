@@ -43,6 +43,9 @@ type Filesystem struct {
 	Ops   FilesystemOps
 	// Volatile: directories implement Revalidator.
 	Volatile bool
+	// MakesFirst: of a Volatile file system whose directories refuse to make a
+	// name that exists (EEXIST), so that it need not be looked up before.
+	MakesFirst bool
 	// ReadOnly is the superblock's own MS_RDONLY.
 	ReadOnly atomic.Bool
 	// Top, if not empty, is what mountinfo calls the root: of a tree of the

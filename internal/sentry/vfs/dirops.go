@@ -49,17 +49,19 @@ func create(c Caller, at At, path string, dirOK bool, event uint32, mk func(dir 
 		if !plain(w.last) {
 			return unix.EEXIST
 		}
-		d, e := dir.child(c, w.last)
-		if e != 0 {
-			return e
+		d, e := w.makeFirst(dir, w.slash && !dirOK, event, mk)
+		if d == nil {
+			if d, e = dir.child(c, w.last); e != 0 {
+				return e
+			}
+			if d.inode != nil {
+				return unix.EEXIST
+			}
+			if w.slash && !dirOK {
+				return unix.ENOENT
+			}
+			d, e = w.make(dir, d, event, mk)
 		}
-		if d.inode != nil {
-			return unix.EEXIST
-		}
-		if w.slash && !dirOK {
-			return unix.ENOENT
-		}
-		d, e = w.make(dir, d, event, mk)
 		if e == 0 {
 			made = Path{w.cur.Mount, d}
 			made.IncRef()
@@ -85,6 +87,27 @@ func (w *walker) make(dir, d *Dentry, event uint32, mk func(dir Inode, name stri
 	d.drop()
 	n := dir.attach(name, ino)
 	dir.notifyChild(event, 0, name, ino)
+	return n, 0
+}
+
+// makeFirst is make in a directory whose names are not known for sure: it tries
+// without looking. nil: it could not, and a look will tell why.
+func (w *walker) makeFirst(dir *Dentry, not bool, event uint32, mk func(dir Inode, name string) (Inode, abi.Errno)) (*Dentry, abi.Errno) {
+	if not || !dir.fs.MakesFirst || dir.dead() || dir.flags.Load()&dentryUnlinked != 0 || len(w.last) > nameMax {
+		return nil, 0
+	}
+	d := dir.children[w.last]
+	if d == nil {
+		d = dir.attach(strings.Clone(w.last), nil)
+	} else if d.inode != nil || d.mounted.Load() != 0 {
+		return nil, 0
+	}
+	n, e := w.make(dir, d, event, mk)
+	if e != 0 {
+		delete(dir.children, w.last)
+		d.drop()
+		return nil, 0
+	}
 	return n, 0
 }
 

@@ -298,6 +298,12 @@ func (w *walker) createdDir(flags uint32) abi.Errno {
 // createLast makes the last component a file if there is none, and moves to
 // it. again: it is a symlink, and w.last has become its target's last part.
 func (w *walker) createLast(flags, mode uint32) (again, made bool, e abi.Errno) {
+	if dir := w.cur.Dentry; dir.fs.MakesFirst && w.how&LookupCached == 0 {
+		if d := w.createFirst(mode); d != nil {
+			w.set(Path{w.cur.Mount, d})
+			return false, true, 0
+		}
+	}
 	d, e := w.lookup(w.last)
 	if e != 0 {
 		return false, false, e
@@ -340,6 +346,21 @@ func (w *walker) createThrough(link Path) (again bool, e abi.Errno) {
 		return false, unix.ENOENT
 	}
 	return true, w.parent(target)
+}
+
+// createFirst is createFile without a look at what is there; nil: look.
+func (w *walker) createFirst(mode uint32) *Dentry {
+	dir := w.cur.Dentry
+	if !dir.tryPin() {
+		return nil
+	}
+	defer dir.unpin()
+	dir.mu.Lock()
+	defer dir.mu.Unlock()
+	d, _ := w.makeFirst(dir, false, unix.IN_CREATE, func(in Inode, name string) (Inode, abi.Errno) {
+		return in.Create(w.c, name, mode&07777&^w.c.Umask())
+	})
+	return d
 }
 
 // createFile makes w.last in the current directory, unless it exists by now.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs/vfstest"
 )
@@ -65,5 +66,58 @@ func getXattr(at vfs.At) {
 	if p, e := vfs.Walk(vfs.Internal, at, "/usr/bin/a", 0); e == 0 {
 		vfs.GetXattr(vfs.Internal, p, "security.capability")
 		p.DecRef()
+	}
+}
+
+// TestSharedMessages holds what making files in a volume costs, where nothing
+// that was looked up lasts.
+func TestSharedMessages(t *testing.T) {
+	root := t.TempDir()
+	for _, n := range []string{"there", "other"} {
+		if err := os.WriteFile(filepath.Join(root, n), []byte("x"), 0644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("target", filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	fs := mountDir(t, root, Options{Shared: true}, func(f func()) error { go f(); return nil })
+	at := vfs.At{FS: vfstest.NewGuest(fs).FS}
+	client := fs.RootDentry().Inode().(*inode).fs.client
+	c := vfs.Internal
+	open := func(path string, flags uint32) func() abi.Errno {
+		return func() abi.Errno {
+			fd, e := vfs.Open(c, at, path, vfs.OpenHow{Flags: flags | unix.O_CREAT | unix.O_WRONLY, Mode: 0600})
+			if e == 0 {
+				fd.DecRef()
+			}
+			return e
+		}
+	}
+	for _, tc := range []struct {
+		what string
+		want uint64
+		e    abi.Errno
+		do   func() abi.Errno
+	}{
+		{"a new file", 1, 0, open("/new", 0)},
+		{"a new file, exclusively", 1, 0, open("/new2", unix.O_EXCL)},
+		{"a file that exists, exclusively", 2, unix.EEXIST, open("/there", unix.O_EXCL)},
+		{"a file that exists", 3, 0, open("/other", 0)},
+		{"through a link", 4, 0, open("/link", 0)},
+		{"a directory", 1, 0, func() abi.Errno { return vfs.Mkdir(c, at, "/dir", 0755) }},
+		{"a directory that exists", 1, unix.EEXIST, func() abi.Errno { return vfs.Mkdir(c, at, "/dir", 0755) }},
+		{"a symbolic link", 1, 0, func() abi.Errno { return vfs.Symlink(c, "x", at, "/sym") }},
+	} {
+		before := client.Calls()
+		if e := tc.do(); e != tc.e {
+			t.Errorf("%s: %v, want %v", tc.what, e, tc.e)
+		}
+		if n := client.Calls() - before; n > tc.want {
+			t.Errorf("%s: %d messages, want %d at most", tc.what, n, tc.want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, "target")); err != nil {
+		t.Errorf("what was made through a link: %v", err)
 	}
 }
