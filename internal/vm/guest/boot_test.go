@@ -144,7 +144,7 @@ func tscArgs(accel string) string {
 
 func call[T, R any](t *testing.T, f func(context.Context, T) (R, error), arg T) R {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	out, err := f(ctx, arg)
 	if err != nil {
