@@ -39,7 +39,7 @@ PS1='$ '
 sleep 1000 &
 jobs
 kill %1
-wait %1
+wait $!
 echo "status $?"
 stty size
 tty | grep -c pts
