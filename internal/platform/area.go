@@ -21,6 +21,7 @@ type Area struct {
 
 	mu    sync.Mutex
 	slots []*Thread // by index; nil: free
+	mem   [][]byte  // the slots that are mapped; they stay so
 	inUse int
 	// forked is the thread that a fork made, if it keeps the private area of
 	// another slot than its own: that of slot forkedAt.
@@ -64,19 +65,31 @@ func (a *Area) newThread(p *Process) (*Thread, error) {
 	if i == maxSlots {
 		return nil, unix.EAGAIN
 	}
-	mem, err := unix.Mmap(a.fd, int64(i)*slotSize, slotSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := a.slotMemory(i)
 	if err != nil {
-		return nil, fmt.Errorf("mapping slot %d: %w", i, err)
+		return nil, err
 	}
 	t := &Thread{proc: p, area: a, index: i, mem: mem, outAt: inMax, inherited: -1}
 	t.bind()
 	*t.slot = slot{}
-	for len(a.slots) <= i {
-		a.slots = append(a.slots, nil)
-	}
 	a.slots[i] = t
 	a.inUse++
 	return t, nil
+}
+
+// slotMemory maps a slot. The caller holds mu.
+func (a *Area) slotMemory(i int) ([]byte, error) {
+	for len(a.slots) <= i {
+		a.slots, a.mem = append(a.slots, nil), append(a.mem, nil)
+	}
+	if a.mem[i] == nil {
+		mem, err := unix.Mmap(a.fd, int64(i)*slotSize, slotSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return nil, fmt.Errorf("mapping slot %d: %w", i, err)
+		}
+		a.mem[i] = mem
+	}
+	return a.mem[i], nil
 }
 
 // keepsPrivate notes that t, just forked, runs on the private area that the
@@ -118,13 +131,8 @@ func (a *Area) reusable(i int) bool {
 	if !t.freed || !t.gone() {
 		return false
 	}
-	a.drop(t)
+	a.slots[i] = nil
 	return true
-}
-
-func (a *Area) drop(t *Thread) {
-	a.slots[t.index] = nil
-	unix.Munmap(t.mem)
 }
 
 // free gives t's slot back; the last one closes the area.
@@ -134,7 +142,7 @@ func (a *Area) free(t *Thread) {
 		t.freed = true
 		a.inUse--
 		if !t.leaving {
-			a.drop(t)
+			a.slots[t.index] = nil
 		}
 	}
 	last := a.inUse == 0
@@ -150,11 +158,13 @@ func (a *Area) close() {
 	if a.fd < 0 || a.inUse > 0 {
 		return
 	}
-	for _, t := range a.slots {
-		if t != nil {
-			a.drop(t)
+	for i, m := range a.mem {
+		a.slots[i] = nil
+		if m != nil {
+			unix.Munmap(m)
 		}
 	}
+	a.mem = nil
 	unix.Close(a.fd)
 	unix.Close(a.ours)
 	a.fd, a.ours = -1, -1

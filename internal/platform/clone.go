@@ -114,12 +114,12 @@ func (t *Thread) Start(ip, sp uint64) { t.add(opStart, ip, sp) }
 // SetFS sets the thread's FS base.
 func (t *Thread) SetFS(base uint64) { t.add(opSetFS, base) }
 
-// Exit ends the host thread, after its robust futexes were marked (head, tid)
+// Exit ends the host thread, after its robust futexes were marked (with tid)
 // and its clear_child_tid was cleared. The thread is gone when the slot says
 // so; its process stays.
-func (t *Thread) Exit(robustHead uint64, tid uint32, clearTID uint64) {
-	if robustHead != 0 {
-		t.add(opRobust, robustHead, uint64(tid))
+func (t *Thread) Exit(tid uint32, clearTID uint64) {
+	if head := t.Robust(); head != 0 {
+		t.add(opRobust, head, uint64(tid))
 	}
 	t.add(opExit, clearTID)
 	t.post(replyFinal)
@@ -132,8 +132,19 @@ func (t *Thread) gone() bool {
 	return atomic.LoadUint32(&t.slot.hostTID) == 0 || t.proc.Dead()
 }
 
-// Robust marks the robust futexes at head, when the whole process ends.
-func (t *Thread) Robust(head uint64, tid uint32) { t.add(opRobust, head, uint64(tid)) }
+// SetRobust and Robust are the head of the guest's robust list, a word of the
+// guest's own.
+func (t *Thread) SetRobust(head uint64) { atomic.StoreUint64(&t.slot.robust, head) }
+func (t *Thread) Robust() uint64        { return atomic.LoadUint64(&t.slot.robust) }
+
+// LendMask lets the stub change the guest's signal mask, from m on; RecallMask
+// ends that. Mask is what it has now, a word of the guest's own.
+func (t *Thread) LendMask(m uint64) {
+	atomic.StoreUint64(&t.slot.mask, m)
+	atomic.StoreUint32(&t.slot.maskable, 1)
+}
+func (t *Thread) RecallMask()  { atomic.StoreUint32(&t.slot.maskable, 0) }
+func (t *Thread) Mask() uint64 { return atomic.LoadUint64(&t.slot.mask) }
 
 // SetSP sets the guest's stack pointer in the frame.
 func (t *Thread) SetSP(sp uint64) { t.add(opSetSP, sp) }

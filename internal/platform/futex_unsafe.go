@@ -28,6 +28,10 @@ const (
 	futexPrivate    = 128
 )
 
+// SentryBit is the bitset of a thread of the Sentry that may be moved to a slot's
+// turn by Release.
+const SentryBit = bitsetSentry
+
 // FutexWait sleeps while *word is val: until a wake for bitset, deadline
 // (CLOCK_MONOTONIC, ns; 0: none), or for no reason. private: no other process
 // has the word.
@@ -66,6 +70,15 @@ func FutexWake(word *uint32, bitset uint32, private bool) {
 		op |= futexPrivate
 	}
 	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), op, 1, 0, 0, uintptr(bitset))
+}
+
+// summon moves a sleeper of word (shared, for bitsetSentry) to the slot's turn:
+// the guest's first event wakes it. It gives false if nobody slept there.
+// *word must be val.
+func (t *Thread) summon(word *uint32, val uint32) bool {
+	const cmpRequeue = 4
+	n, _, e := unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), cmpRequeue, 0, 1, uintptr(unsafe.Pointer(&t.slot.turn)), uintptr(val))
+	return e == 0 && n == 1
 }
 
 // clockBase relates the Go runtime's monotonic clock to the host's.

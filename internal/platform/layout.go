@@ -98,7 +98,10 @@ type slot struct {
 	guestSleeps  uint32
 	doneSeq      uint32
 	hostTID      uint32
-	_            [13]uint32
+	_            uint32
+	mask         uint64
+	robust       uint64
+	_            [8]uint32
 	spinTSC      uint64
 	yields       uint32
 	answers      uint32
@@ -110,7 +113,8 @@ type slot struct {
 	gid          uint32
 	egid         uint32
 	parked       uint32
-	_            [2]uint32
+	maskable     uint32
+	_            uint32
 	gettime      uint64
 
 	kind     uint32

@@ -112,7 +112,7 @@ func TestFork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Exit(0, 0, 0)
+		c.Exit(0, 0)
 		c.Free()
 	}
 	t.Logf("fork, exit: %v", time.Since(start)/n)
@@ -128,7 +128,7 @@ func TestThread(t *testing.T) {
 	if k := c.Resume(0, 0); k != KindSyscall || c.Req.SP != stackAt+4096 {
 		t.Fatal("thread", k, c.Req)
 	}
-	c.Exit(0, 0, 0)
+	c.Exit(0, 0)
 	c.Free()
 	v, err := th.Clone(CloneState{Vfork: true})
 	if err != nil {
@@ -140,7 +140,7 @@ func TestThread(t *testing.T) {
 	if v.proc == th.proc {
 		t.Fatal("vfork gave no process of its own")
 	}
-	v.Exit(0, 0, 0)
+	v.Exit(0, 0)
 	v.Free()
 	if k := th.Resume(0, 0); k != KindSyscall {
 		t.Fatal("parent", k)

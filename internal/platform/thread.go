@@ -95,14 +95,26 @@ func (t *Thread) Resume(rax uint64, flags uint32) Kind {
 }
 
 // Release is Resume without the waiting, by whoever made the thread: Next gives
-// its first event, to the goroutine that will serve it.
-func (t *Thread) Release(rax uint64, flags uint32) {
+// its first event, to the goroutine that will serve it. That one sleeps on bed,
+// whose value is val, and is woken by the event itself: or at once, if it is
+// on its way to bed still; then Release gives false, and the caller wakes it.
+func (t *Thread) Release(rax uint64, flags uint32, bed *uint32, val uint32) bool {
+	ok := false
+	if bed != nil {
+		// It stays 1 when nobody slept: the worst is a wake too many.
+		atomic.StoreUint32(&t.slot.sentrySleeps, 1)
+		ok = t.summon(bed, val)
+	}
 	t.slot.rax = rax
 	t.post(flags | replyFinal)
+	return ok
 }
 
 // Next gives the next event after Release.
-func (t *Thread) Next() Kind { return t.wait() }
+func (t *Thread) Next() Kind {
+	atomic.StoreUint32(&t.slot.sentrySleeps, 0)
+	return t.wait()
+}
 
 // Do has the operations carried out while the call goes on. It gives KindDone,
 // or what went wrong.

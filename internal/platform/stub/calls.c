@@ -44,6 +44,39 @@ s64 clock(struct slot *s, u64 *a)
 	return 0;
 }
 
+/* sigmask is rt_sigprocmask(2) while no signal waits for the thread. The Sentry
+ * that wants to know the mask clears maskable first, then reads it. Here the mask
+ * is written first; if maskable was cleared meanwhile, the thread goes to the
+ * Sentry on the way out, as if it had been kicked, and shows what it has now. */
+static int sigmask(struct thread *t, u64 *a, s64 *result)
+{
+	struct slot *s = t->slot;
+	u64 old = ONCE(s->mask), set;
+	if (!ONCE(s->maskable) || a[3] != 8 || a[1] >= STUB_BASE || a[2] >= STUB_BASE)
+		return 0;
+	if (a[1]) {
+		if (stub_copy(&set, (void *)a[1], 8))
+			return 0;
+		switch ((u32)a[0]) {
+		case 0: /* SIG_BLOCK */
+			set |= old;
+			break;
+		case 1: /* SIG_UNBLOCK */
+			set = old & ~set;
+			break;
+		case 2: /* SIG_SETMASK */
+			break;
+		default:
+			return 0;
+		}
+		__atomic_exchange_n(&s->mask, set & ~0x40100ul /* KILL STOP */, __ATOMIC_SEQ_CST);
+		if (!ONCE(s->maskable))
+			t->kicked = 1;
+	}
+	*result = a[2] && stub_copy((void *)a[2], &old, 8) ? -14 : 0;
+	return 1;
+}
+
 /* local_call answers nr here if it can: 1 and the result, or 0. */
 int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 {
@@ -78,6 +111,17 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 		return 1;
 	case NR_arch_prctl:
 		return fs_base(a, result);
+	case 14: /* rt_sigprocmask */
+		return sigmask(t, a, result);
+	case 273: /* set_robust_list */
+		if (!(valid & 1) || a[1] != 24)
+			return 0;
+		s->robust = a[0];
+		*result = 0;
+		return 1;
+	case 334: /* rseq */
+		*result = -38; /* ENOSYS */
+		return valid & 1;
 	case NR_futex: {
 		u32 cmd = a[1] & 127;
 		/* WAIT WAKE REQUEUE CMP_REQUEUE WAKE_OP WAIT_BITSET WAKE_BITSET */
@@ -197,6 +241,10 @@ void precopy(struct slot *s, u64 nr, u64 *a)
 			at = take(s, at, a[3], n);
 		}
 		take(s, at, a[4], 16);
+		return;
+	case 435: /* clone3 */
+		if (a[1] <= 128)
+			take(s, at, a[0], a[1]);
 		return;
 	case 13: /* rt_sigaction */
 		take(s, at, a[1], 32);

@@ -94,14 +94,18 @@ struct slot {
 	u32 guest_sleeps; /* stub: sleeps on turn */
 	u32 done_seq;     /* the last reply whose operations are done */
 	u32 host_tid;     /* by the kernel: CLONE_CHILD_SETTID and CLEARTID */
-	u32 pad2[13];
+	u32 pad2;
+	u64 mask;   /* the guest's blocked signals, while maskable was set */
+	u64 robust; /* the guest's robust list */
+	u32 pad7[8];
 	/* 0xc0: set by the Sentry, read by the stub */
 	u64 spin_tsc; /* how long to spin for a reply */
 	u32 yields;   /* how often to yield before sleeping */
 	u32 answers;  /* the ids below are valid */
 	u32 pid, tid, ppid, uid, euid, gid, egid;
 	u32 parked; /* the call blocks: do not yield for the answer */
-	u32 pad3[2];
+	u32 maskable; /* the stub may change mask: no signal waits */
+	u32 pad3;
 	u64 gettime; /* the vdso's clock_gettime, or 0 */
 	/* 0x100: the request */
 	u32 kind, nr;

@@ -15,10 +15,10 @@ _Static_assert(sizeof(struct slot) <= 4096, "slot");
  * tests compare with their own. */
 __attribute__((section(".layout"), used)) const struct {
 	void (*fast)(void);
-	u32 numbers[37];
+	u32 numbers[40];
 } layout = { fast_entry, {
-	OFF(turn), OFF(sentry_sleeps), OFF(guest_sleeps), OFF(done_seq), OFF(host_tid), OFF(spin_tsc), OFF(yields),
-	OFF(answers), OFF(pid), OFF(kind), OFF(nr), OFF(arg), OFF(ip), OFF(sp), OFF(sig), OFF(code), OFF(addr), OFF(trapno),
+	OFF(turn), OFF(sentry_sleeps), OFF(guest_sleeps), OFF(done_seq), OFF(host_tid), OFF(mask), OFF(robust), OFF(spin_tsc), OFF(yields),
+	OFF(answers), OFF(maskable), OFF(pid), OFF(kind), OFF(nr), OFF(arg), OFF(ip), OFF(sp), OFF(sig), OFF(code), OFF(addr), OFF(trapno),
 	OFF(err), OFF(result), OFF(failed_op), OFF(op_errno), OFF(tsc), OFF(nin), OFF(in), OFF(seq), OFF(nops), OFF(rax),
 	OFF(rflags), OFF(op), sizeof(struct op), SLOT_SIZE, MAX_SLOTS, PRIV_SIZE, STUB_TEXT_SIZE, IN_MAX, MAX_OPS,
 } };
@@ -90,9 +90,10 @@ static void stub_call(struct thread *t, struct siginfo *si, struct ucontext *uc)
 		a[3] = uc->reserved[2];
 		uc->link = 0;
 	}
-	/* Let the Sentry see some of these sites too, so that it patches them. */
+	/* Let the Sentry see some of these sites too, so that it patches them: not the
+	 * few calls of a program's start. */
 	u32 n = ++t->slow;
-	if ((nr == NR_arch_prctl || (n & (n < 256 ? 3 : 63))) && local_call(t, nr, a, &result)) {
+	if ((nr == NR_arch_prctl || n < 64 || (n & (n < 512 ? 3 : 63))) && local_call(t, nr, a, &result)) {
 		uc->r.rax = result;
 		return;
 	}

@@ -68,7 +68,7 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 		v = &vforkWait{parent: t}
 		child.plat.vforker = v
 	}
-	child.Start(t.plat.th.Load().CPU(), firstEvent)
+	child.startChild(t.plat.th.Load().CPU())
 	for v != nil && !v.done.Load() {
 		if t.BlockUninterruptible() != 0 {
 			break
@@ -105,7 +105,6 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) abi.Errno {
 	if st.Vfork {
 		t.mm.AddProcess(c.Process())
 	}
-	child.release()
 	return 0
 }
 
@@ -135,7 +134,6 @@ func (t *Task) forkHost(child *Task, th *platform.Thread, a *CloneArgs) abi.Errn
 	if a.Flags&unix.CLONE_PARENT_SETTID != 0 {
 		t.CopyOutNow(a.ParentTID, le32(uint32(child.tid)))
 	}
-	child.release()
 	return 0
 }
 
@@ -201,9 +199,16 @@ func le32(v uint32) []byte {
 // SetClearTID is set_tid_address(2).
 func (t *Task) SetClearTID(addr uint64) { t.plat.clearTID = addr }
 
-// SetRobustList and RobustList are set_robust_list(2) and get_robust_list(2).
-func (t *Task) SetRobustList(head uint64) { t.plat.robustHead = head }
-func (t *Task) RobustList() uint64        { return t.plat.robustHead }
+// SetRobustList and RobustList are set_robust_list(2), which the stub answers
+// where it may, and get_robust_list(2).
+func (t *Task) SetRobustList(head uint64) { t.plat.th.Load().SetRobust(head) }
+
+func (t *Task) RobustList() uint64 {
+	if th := t.plat.th.Load(); th != nil {
+		return th.Robust()
+	}
+	return 0
+}
 
 // exit ends the task: its host thread, its memory and its files, and tells of
 // it.
@@ -240,7 +245,7 @@ func (t *Task) leaveHost(th *platform.Thread) {
 	}
 	proc := th.Process()
 	if !proc.Dead() {
-		th.Exit(t.plat.robustHead, uint32(t.tid), clear)
+		th.Exit(uint32(t.tid), clear)
 	}
 	if t.mm != nil {
 		t.mm.Forget(th)
@@ -250,7 +255,7 @@ func (t *Task) leaveHost(th *platform.Thread) {
 	if t.mm != nil && proc.Idle() {
 		t.mm.RemoveProcess(proc)
 	}
-	t.plat.robustHead, t.plat.clearTID = 0, 0
+	t.plat.clearTID = 0
 }
 
 func (t *Task) setMM(m *mm.MemoryManager) {

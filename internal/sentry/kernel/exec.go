@@ -195,6 +195,7 @@ func (t *Task) becomeProgram(p *program, l *loaded) {
 	if old != nil {
 		cpu = old.CPU()
 		t.acctExec()
+		t.keepMask(old)
 		t.leaveHost(old)
 	}
 	l.th.Begin(cpu, t.seat)

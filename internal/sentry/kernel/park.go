@@ -12,6 +12,8 @@ const anyBit = ^uint32(0)
 // parker is one task's bed: a futex word of the Sentry's own. A wake that comes
 // before the sleep is kept.
 type parker struct {
+	// idle: the bed of a worker, which Release may move to a slot's turn.
+	idle bool
 	word uint32 // atomic: 0 awake, 1 asleep, 2 a wake is due
 }
 
@@ -28,7 +30,7 @@ func (p *parker) sleep(deadline int64) bool {
 		if !atomic.CompareAndSwapUint32(&p.word, 0, 1) {
 			continue
 		}
-		platform.FutexWait(&p.word, 1, anyBit, true, deadline)
+		platform.FutexWait(&p.word, 1, p.bit(), !p.idle, deadline)
 		if !atomic.CompareAndSwapUint32(&p.word, 1, 0) {
 			continue
 		}
@@ -49,10 +51,17 @@ func (p *parker) wake() {
 // due ends the sleep but for the host's: it tells whether rouse must follow.
 func (p *parker) due() bool { return atomic.SwapUint32(&p.word, 2) == 1 }
 
-func (p *parker) rouse() { platform.FutexWake(&p.word, anyBit, true) }
+func (p *parker) rouse() { platform.FutexWake(&p.word, p.bit(), !p.idle) }
 
 // woken tells whether a wake is waiting already.
 func (p *parker) woken() bool { return atomic.LoadUint32(&p.word) == 2 }
 
 // asleep tells whether the task sleeps; a hint.
 func (p *parker) asleep() bool { return atomic.LoadUint32(&p.word) == 1 }
+
+func (p *parker) bit() uint32 {
+	if p.idle {
+		return platform.SentryBit
+	}
+	return anyBit
+}

@@ -373,7 +373,7 @@ func (s shownTask) statLocked(out *inspect.Stat, tg *ThreadGroup) {
 		out.State = 'T'
 	}
 	out.Pending, out.SharedPending = uint64(t.sig.pending.set), uint64(tg.sig.shared.set)
-	out.Blocked = uint64(t.sig.blocked)
+	out.Blocked = uint64(t.blockedNow())
 	for sig := int32(1); sig <= NSIG; sig++ {
 		switch tg.sig.handlers.handler(sig) {
 		case SIG_DFL:

@@ -22,19 +22,6 @@ const (
 	RetryNative abi.Errno = 0x2003
 )
 
-// release lets a new task's guest run: it returns 0 from clone. Its goroutine
-// may start later, and begins with the first event (by whoever made the task).
-func (t *Task) release() {
-	th := t.plat.th.Load()
-	t.updateIds(th)
-	t.plat.kind = platform.KindSyscall
-	t.plat.user.Store(true)
-	th.Release(0, 0)
-	if t.interrupted() {
-		th.Kick()
-	}
-}
-
 // firstEvent is where the goroutine of a released task begins.
 func firstEvent(t *Task) platform.Kind { return t.plat.th.Load().Next() }
 
@@ -50,6 +37,9 @@ const kindExited platform.Kind = 101
 
 func (t *Task) handle(k platform.Kind) platform.Kind {
 	th := t.plat.th.Load()
+	if t.sig.lent.Load() != maskKept {
+		t.takeMask(th)
+	}
 	t.plat.user.Store(false)
 	t.strings.used = 0
 	switch k {
@@ -164,6 +154,7 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 	if t.plat.ids != t.creds.Load() {
 		t.updateIds(th)
 	}
+	t.giveMask(th)
 	t.plat.user.Store(true)
 	if !t.interrupted() && !t.sig.hasSaved {
 		switch {
@@ -234,6 +225,7 @@ func (t *Task) leaveSlowly(th *platform.Thread, v uint64, e abi.Errno) platform.
 
 // toUser tells whether guest code may run on: no work came in between.
 func (t *Task) toUser() bool {
+	t.giveMask(t.plat.th.Load())
 	t.plat.user.Store(true)
 	if t.interrupted() {
 		t.plat.user.Store(false)
@@ -348,5 +340,9 @@ func (t *Task) died() platform.Kind {
 func (t *Task) updateIds(th *platform.Thread) {
 	c := t.creds.Load()
 	t.plat.ids = c
-	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, !t.k.watchCalls && !t.SeccompActive())
+	local := !t.k.watchCalls && !t.SeccompActive()
+	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, local)
+	if !local {
+		t.keepMask(th)
+	}
 }

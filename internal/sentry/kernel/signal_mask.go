@@ -48,7 +48,7 @@ func (t *Task) retarget(set SignalSet) {
 		if o == t || o.sig.exiting {
 			continue
 		}
-		mine := set &^ o.sig.blocked
+		mine := set &^ o.blockedNow()
 		if mine == 0 {
 			continue
 		}

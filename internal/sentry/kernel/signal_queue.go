@@ -186,6 +186,8 @@ const (
 type taskSignals struct {
 	work atomic.Uint32 // read without a lock; written under tg.sig.mu
 
+	lent atomic.Uint32 // maskKept, …; written under tg.sig.mu
+
 	// Guarded by tg.sig.mu; the masks are written by the own goroutine alone,
 	// which reads them freely.
 	pending     sigQueue

@@ -38,6 +38,13 @@ func (tg *ThreadGroup) send(info *SigInfo, thread *Task, force bool, timer *Posi
 
 func (tg *ThreadGroup) sendLocked(info *SigInfo, thread *Task, force bool, timer *PosixTimer) abi.Errno {
 	sig := info.Signo()
+	if thread != nil {
+		thread.recallMask()
+	} else {
+		for _, t := range tg.tasks {
+			t.recallMask()
+		}
+	}
 	if !tg.prepare(sig, thread, force) {
 		return 0
 	}
@@ -133,7 +140,7 @@ func (tg *ThreadGroup) ignores(sig int32, thread *Task, force bool) bool {
 	if t == nil {
 		t = tg.anyTask()
 	}
-	if t != nil && (t.sig.blocked | t.sig.realBlocked).Has(sig) {
+	if t != nil && (t.blockedNow() | t.sig.realBlocked).Has(sig) {
 		return false
 	}
 	h := tg.sig.handlers.handler(sig)
@@ -146,7 +153,7 @@ func (tg *ThreadGroup) ignores(sig int32, thread *Task, force bool) bool {
 // wants tells whether t is fit to take a signal of the group now.
 func (t *Task) wants(sig int32) bool {
 	s := &t.sig
-	if s.exiting || s.blocked.Has(sig) {
+	if s.exiting || t.blockedNow().Has(sig) {
 		return false
 	}
 	if sig == SIGKILL {

@@ -11,7 +11,7 @@ import (
 // first instruction; if it fails, the task is discarded.
 func (t *Task) StartProgram(fds *vfs.FDTable, fs *vfs.FSContext, a *ExecArgs, told func(abi.Errno)) {
 	t.fds, t.fs = fds, fs
-	t.Start(-1, func(t *Task) platform.Kind {
+	t.Start(func(t *Task) platform.Kind {
 		e := t.execFirst(a)
 		told(e)
 		if e != 0 {

@@ -25,9 +25,8 @@ type taskPlatform struct {
 	frames    framesBegun   // if it has
 	opErrno   func()        // undoes what the reply's operations were to do
 
-	clearTID   uint64 // set_tid_address(2)
-	robustHead uint64 // set_robust_list(2)
-	vforker    *vforkWait
+	clearTID uint64 // set_tid_address(2)
+	vforker  *vforkWait
 }
 
 // killPatience is how long a killed task's stub may take to answer a kick.

@@ -55,22 +55,50 @@ func (ws *workers) put(w *worker) bool {
 	return true
 }
 
-// Start runs the task on a goroutine of its own, beside cpu (-1: anywhere).
-func (t *Task) Start(cpu int, first func(*Task) platform.Kind) {
+// Start runs the task on a goroutine of its own, anywhere.
+func (t *Task) Start(first func(*Task) platform.Kind) {
 	t.tg.acct.running.Add(1)
-	j := work{task: t, cpu: cpu, first: first}
+	j := work{task: t, cpu: -1, first: first}
 	w := t.k.workers.take()
 	if w == nil {
-		w = &worker{work: j}
-		go w.run(&t.k.workers)
+		go newWorker(j).run(&t.k.workers)
 		return
 	}
 	w.work = j
-	if cpu >= 0 {
-		w.seat.Pin(cpu)
-	}
 	w.bed.wake()
 }
+
+// startChild lets a new task's guest run on beside cpu: it returns 0 from clone.
+// Its goroutine begins with its first event (by whoever made the task).
+func (t *Task) startChild(cpu int) {
+	t.tg.acct.running.Add(1)
+	j := work{task: t, cpu: cpu, first: firstEvent}
+	th := t.plat.th.Load()
+	t.updateIds(th)
+	t.giveMask(th)
+	t.plat.kind = platform.KindSyscall
+	w := t.k.workers.take()
+	t.plat.user.Store(true)
+	if w == nil {
+		th.Release(0, 0, nil, 0)
+		go newWorker(j).run(&t.k.workers)
+	} else {
+		w.work = j
+		if cpu >= 0 {
+			w.seat.Pin(cpu)
+		}
+		if !w.bed.due() {
+			th.Release(0, 0, nil, 0)
+		} else if !th.Release(0, 0, &w.bed.word, 2) {
+			w.bed.rouse()
+		}
+	}
+	if t.interrupted() {
+		th.Kick()
+	}
+}
+
+func newWorker(j work) *worker { return &worker{work: j, bed: parker{idle: true}} }
 
 func (w *worker) run(ws *workers) {
 	runtime.LockOSThread()
