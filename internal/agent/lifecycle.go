@@ -79,6 +79,7 @@ func (a *Agent) create(req *agentpb.CreateRequest) (*agentpb.Started, error) {
 		a.discard(c)
 		return started(p, err)
 	}
+	say("container %s: made", c.id)
 	c.mu.Lock()
 	c.init, c.started = p, req.Start
 	c.mu.Unlock()
@@ -101,6 +102,7 @@ func (a *Agent) assemble(c *container, b *builder) error {
 	if err := a.takeStorages(c); err != nil {
 		return err
 	}
+	say("container %s: its storages are mounted", c.id)
 	if err := a.build(b); err != nil {
 		return err
 	}

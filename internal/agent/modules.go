@@ -74,6 +74,7 @@ func (m *modules) load(group string) error {
 		if err := m.insert(file); err != nil {
 			return fmt.Errorf("module %s: %w", file, err)
 		}
+		say("module %s is loaded", file)
 		m.loaded[file] = true
 		m.list = append(m.list, file)
 	}
