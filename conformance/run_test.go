@@ -80,7 +80,7 @@ func (s sandbox) command(argv []string, dir string, env []string) (*exec.Cmd, fu
 			return nil, nil, err
 		}
 	}
-	args := []string{"--root", root, "do", "--volume", dir + ":" + dir, "--workdir", dir}
+	args := []string{"--root", root, "do", "--debug-log", "/dev/stderr", "--volume", dir + ":" + dir, "--workdir", dir}
 	for _, e := range append(env, "PATH="+os.Getenv("PATH")) {
 		args = append(args, "--env", e)
 	}
