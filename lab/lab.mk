@@ -27,3 +27,12 @@ test-lab-containerd: build ## run the commands of lab/sandbox-bench/README.md (r
 
 test-kubernetes: ## what policy renders, on a real kube-apiserver with etcd (builds it once: ten minutes of CPU)
 	lab/kubernetes/test.sh
+
+.PHONY: audit test-audit
+
+audit: build ## what each wall leaves of the host's kernel in reach, into report/ and docs/hardening.md (root)
+	$(LAB_DIR)/audit.sh $(AUDIT_FLAGS)
+
+test-audit: build ## the audit and advise with the real runtimes of this machine (root)
+	$(LAB_DIR)/install.sh
+	go test -count=1 -tags audit -run 'RealRuntimes|FailOn|OrdinaryUser|Advise' -timeout 40m ./internal/workbench/audit

@@ -68,7 +68,6 @@ var gentle = map[string][6]uintptr{
 	"futex":            {none, 129, 1},
 	"modify_ldt":       {0, 0, 0},
 	"select":           {0, 0, 0, 0, none},
-	"nice":             {0},
 	"umask":            {0o22},
 	"brk":              {0},
 	"sched_yield":      {},

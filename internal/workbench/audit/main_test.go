@@ -267,7 +267,7 @@ func TestConditions(t *testing.T) {
 		"guest>13":           "guest: Ours: 14 host calls, at most 13 wanted",
 		"gofer>1":            "gofer: Ours: 2 host calls, at most 1 wanted",
 		"weaker":             "weaker: Other is not strictly stronger than the default profile",
-		"unfiltered":         "unfiltered: Other: its hypervisor has no seccomp filter",
+		"unfiltered":         "unfiltered: Other: its guest has no seccomp filter; unfiltered: Other: its hypervisor has no seccomp filter",
 		"unused":             "unused: Ours, sentry: dup (never)",
 		"missing":            "missing: Gone: absent: not installed",
 		"leak":               "leak: runc, default profile: keyctl is answered",
