@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoNewPrivs sets no_new_privs (prctl(2)).
+// NoNewPrivs sets no_new_privs (prctl(2)) on every thread. If one has it, all
+// do: it was there when the process was executed, and is nowhere set on less.
 func NoNewPrivs() error {
+	if has, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && has == 1 {
+		return nil
+	}
 	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e == unix.ENOTSUP {
 		return fmt.Errorf("no_new_privs on every thread: this program was built with cgo; build it with CGO_ENABLED=0, as make build does")
 	} else if e != 0 {

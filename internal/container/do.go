@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -48,9 +47,6 @@ type DoOptions struct {
 // nothing to the disk and leaves nothing behind. Errors are those of making the
 // sandbox; the exit code is right in any case.
 func Do(o DoOptions) (int, error) {
-	// The children's parent-death signal follows the thread that made them.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	l, err := o.launch()
 	if err != nil {
 		return ExitFailure, err

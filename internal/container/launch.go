@@ -257,11 +257,15 @@ func (l *launch) spawn(exe, args []string, files []*os.File, plans []nsPlan, net
 	argv := append(append([]string{"bulkhead"}, exe[1:]...), args...)
 	var failed []string
 	for _, plan := range plans {
-		p, err := inNetNS(netns, func() (*child, error) {
+		p, err := onStarter(netns, func() (*child, error) {
 			return startChild(exe[0], argv, files, l.sysProcAttr(plan, ctty))
 		})
 		if err == nil {
 			return p, plan, nil
+		}
+		if p != nil {
+			p.kill()
+			p.wait()
 		}
 		if !isRefusal(err) {
 			return nil, plan, err

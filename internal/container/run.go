@@ -1,8 +1,6 @@
 package container
 
 import (
-	"runtime"
-
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/wire"
@@ -14,8 +12,6 @@ func (rt *Runtime) Run(o CreateOptions, detach, keep bool) (int, error) {
 	o.foreground = !detach
 	var fw chan *forwarder
 	if !detach {
-		runtime.LockOSThread() // the parent-death signal follows the thread
-		defer runtime.UnlockOSThread()
 		fw = make(chan *forwarder, 1)
 		go func() { fw <- newForwarder() }() // while the container is made
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,14 +60,32 @@ func serveControlConn(fd int, h ControlHandler) error {
 		if err != nil {
 			return err
 		}
-		result, err := dispatchControl(h, body, fds)
-		answer, merr := marshalReply(result, err)
-		if merr != nil {
-			return merr
-		}
-		if err := writeFrame(fd, answer, nil); err != nil {
+		if err := answer(fd, h, body, fds); err != nil {
 			return err
 		}
+	}
+}
+
+// answering counts the requests that were read and have no answer yet.
+var answering atomic.Int32
+
+func answer(fd int, h ControlHandler, body []byte, fds []int) error {
+	answering.Add(1)
+	defer answering.Add(-1)
+	result, err := dispatchControl(h, body, fds)
+	raw, merr := marshalReply(result, err)
+	if merr != nil {
+		return merr
+	}
+	return writeFrame(fd, raw, nil)
+}
+
+// Answered waits until no request is without its answer, but not for longer
+// than limit: for a process about to end, whose init may be gone before the
+// answer to Start is.
+func Answered(limit time.Duration) {
+	for end := time.Now().Add(limit); answering.Load() != 0 && time.Now().Before(end); {
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 

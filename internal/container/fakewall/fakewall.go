@@ -125,6 +125,7 @@ func Sentry(args []string) int {
 			begun = nil
 			go func() {
 				<-f.init.done
+				wire.Answered(time.Second)
 				ws := unix.WaitStatus(f.init.status)
 				if ws.Signaled() {
 					os.Exit(128 + int(ws.Signal()))

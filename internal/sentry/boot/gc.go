@@ -4,7 +4,6 @@ import (
 	"math"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
 // A small heap that is collected at every megabyte costs more time than it
@@ -31,10 +30,10 @@ func tuneGC() {
 
 // pace sets the percentage for the heap as it is; false: it stays at gcPercent.
 func pace() bool {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
+	var m runtime.MemStats // runtime/metrics would cost every start its tables
+	runtime.ReadMemStats(&m)
 	// The runtime itself never collects below 4 MB times the percentage.
-	percent := int(gcFloor * 100 / max(live[0].Value.Uint64(), gcFloor/2))
+	percent := int(gcFloor * 100 / max(m.HeapAlloc, gcFloor/2))
 	percent = max(percent, gcPercent)
 	debug.SetGCPercent(percent)
 	return percent > gcPercent

@@ -63,6 +63,11 @@ func load(o options, args []string) (*sandbox, error) {
 	if err := enclose(&s.cfg); err != nil {
 		return nil, err
 	}
+	kernel.OnlineCPUs() // before anything is placed on one of them
+	s.k = kernel.New(s.kernelConfig())
+	// The guest's files and the first host process are made side by side.
+	files := make(chan error, 1)
+	go func() { files <- s.mountAll() }()
 	var err error
 	if s.platform, err = platform.New(""); err != nil {
 		return nil, err
@@ -78,8 +83,6 @@ func load(o options, args []string) (*sandbox, error) {
 		}
 		s.log = os.NewFile(uintptr(fd), "debug log")
 	}
-	kernel.OnlineCPUs() // before anything is placed on one of them
-	s.k = kernel.New(s.kernelConfig())
 	dispatch := kernel.Dispatcher(syscalls.Dispatch)
 	if s.cfg.Strace && s.log != nil {
 		dispatch = syscalls.Trace(s.log, dispatch)
@@ -92,7 +95,7 @@ func load(o options, args []string) (*sandbox, error) {
 		s.k.CopyLog(s.log)
 	}
 	s.k.Attach(s.platform, dispatch, s.cfg.Strace || s.counts != nil)
-	if err := s.mountAll(); err != nil {
+	if err := <-files; err != nil {
 		return nil, err
 	}
 	if err := s.applySysctls(); err != nil {
@@ -144,6 +147,9 @@ func (s *sandbox) finish() int {
 	case <-s.k.Done():
 	case <-time.After(2 * time.Second):
 	}
+	if s.files != nil {
+		s.files.Finish() // the Gofer ends while this process does
+	}
 	s.platform.Close()
 	if s.init.relay != nil {
 		s.init.relay.Drain(2 * time.Second)
@@ -151,6 +157,7 @@ func (s *sandbox) finish() int {
 	if s.counts != nil {
 		s.counts.WriteTo(s.log) // a log that is gone is nothing to fail for
 	}
+	wire.Answered(time.Second)
 	return exitCode(status)
 }
 

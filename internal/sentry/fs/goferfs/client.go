@@ -34,6 +34,19 @@ func (c *Client) Close() {
 	}
 }
 
+// Finish tells the Gofer that nothing more will be asked: an empty message is
+// the end of its connection. While somebody still waits for it, it does nothing.
+func (c *Client) Finish() {
+	if !c.mu.TryLock() {
+		return
+	}
+	defer c.mu.Unlock()
+	if !c.gone {
+		c.gone = true
+		_ = c.conn.Send(nil, -1)
+	}
+}
+
 // Calls is the number of requests so far.
 func (c *Client) Calls() uint64 {
 	c.mu.Lock()
