@@ -214,7 +214,7 @@ func (p *policy) pin(t *Thread, cpu int) {
 	if cpu < 0 || cpu >= sched.cpus {
 		return
 	}
-	if t.inherited != cpu {
+	if sched.cpus > 1 && t.inherited != cpu {
 		pinThread(t.tid, 1<<uint(cpu))
 	}
 	t.inherited = -1
@@ -257,7 +257,9 @@ func (t *Thread) Begin(cpu int, seat *Seat) {
 	p.seat, p.begun = seat, true
 	sched.add(t)
 	switch {
-	case sched.cpus < 2:
+	case sched.cpus == 1:
+		p.pin(t, 0) // without a choice of CPUs nothing is pinned
+	case sched.cpus == 0:
 	case cpu >= 0:
 		p.pin(t, cpu)
 	case t.inherited >= 0:
