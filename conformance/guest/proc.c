@@ -190,6 +190,38 @@ CASE(maps_show_mappings) {
 	fclose(f);
 }
 
+// resident gives a mapping's figure in smaps, in kB; -1: not found.
+static long resident(void *p, const char *field) {
+	FILE *f = fopen("/proc/self/smaps", "r");
+	CHECK(f);
+	char line[5000];
+	bool in = false;
+	long v = -1;
+	while (v < 0 && fgets(line, sizeof line, f)) {
+		unsigned long a, b;
+		if (sscanf(line, "%lx-%lx ", &a, &b) == 2) in = a <= (unsigned long)p && (unsigned long)p < b;
+		if (in && !strncmp(line, field, strlen(field))) v = atol(line + strlen(field));
+	}
+	fclose(f);
+	return v;
+}
+
+CASE(smaps_follows_what_is_touched) {
+	char *p = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); // joins no neighbour
+	EQ(resident(p, "Size:"), 256);
+	EQ(resident(p, "Rss:"), 0);
+	memset(p, 1, 10 * PAGE);
+	EQ(resident(p, "Rss:"), 40);
+	char *q = anon(600 * PAGE), *mid = q + 300 * PAGE;
+	OK(madvise(q, 600 * PAGE, MADV_NOHUGEPAGE));
+	OK(mprotect(q, 100 * PAGE, PROT_NONE));
+	OK(mprotect(q + 500 * PAGE, 100 * PAGE, PROT_NONE));
+	memset(mid, 1, 20 * PAGE);
+	EQ(resident(mid, "Anonymous:"), 80);
+	OK(madvise(mid, 20 * PAGE, MADV_DONTNEED));
+	EQ(resident(mid, "Rss:"), 0);
+}
+
 CASE(smaps_and_statm) {
 	char *p = anon(64 * PAGE);
 	memset(p, 1, 64 * PAGE);

@@ -68,6 +68,9 @@ type Task interface {
 	// Regions calls f for each mapping by rising address; Path is borrowed
 	// and valid during the call.
 	Regions(f func(Region) bool)
+	// Residence gives what of the address space is in memory, by rising
+	// address; nil where it is not known.
+	Residence() []Residence
 	// ReadMemory and WriteMemory access the task's memory; less than asked for
 	// means that the rest is not there.
 	ReadMemory(addr uint64, b []byte) (int, abi.Errno)
@@ -127,6 +130,30 @@ type Memory struct {
 	Data, Stack, Exec, Lib, Locked, PTE      uint64
 	StartCode, EndCode, StartStack, StartBrk uint64
 	ArgStart, ArgEnd, EnvStart, EnvEnd       uint64
+}
+
+// ResidenceNames are the lines of smaps about a mapping's pages, in their order.
+var ResidenceNames = [...]string{
+	"Rss", "Pss", "Pss_Dirty", "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Referenced", "Anonymous", "KSM",
+	"LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb", "Swap", "SwapPss", "Locked",
+}
+
+// The places of some of them.
+const (
+	ResRSS       = 0
+	ResPSS       = 1
+	ResPSSDirty  = 2
+	ResClean     = 5
+	ResDirty     = 6
+	ResReference = 7
+	ResAnonymous = 8
+	ResLocked    = 18
+)
+
+// Residence are their values for a part of an address space, in KiB.
+type Residence struct {
+	Start, End uint64
+	KiB        [len(ResidenceNames)]uint64
 }
 
 // Region is a mapping.

@@ -314,8 +314,7 @@ func (s shownTask) Memory() inspect.Memory {
 		StartStack: i.StartSP, ArgStart: i.ArgsLo, ArgEnd: i.ArgsHi, EnvStart: i.EnvLo, EnvEnd: i.EnvHi,
 	}
 	out.PeakRSS = uint64(s.group().Usage().MaxRSS) << 10
-	out.RSS, out.RSSShmem = residence(m, z.Total)
-	out.RSSFile = min(z.Exec, out.RSS)
+	out.RSS, out.RSSFile = residence(m, z.Total)
 	out.RSSAnon = out.RSS - out.RSSFile
 	return out
 }

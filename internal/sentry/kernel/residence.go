@@ -52,8 +52,8 @@ func mountProc() (int, error) {
 }
 
 // residence gives how much of an address space is in memory, and how much of
-// that is shared, from the host's statm. Where it cannot be read, all of it.
-func residence(m *mm.MemoryManager, total uint64) (rss, shared uint64) {
+// that is of files and shared memory, from the host's statm. Where it cannot be read, all of it.
+func residence(m *mm.MemoryManager, total uint64) (rss, files uint64) {
 	p := m.Host()
 	if p == nil || procDir() < 0 {
 		return total, 0
@@ -76,7 +76,12 @@ func residence(m *mm.MemoryManager, total uint64) (rss, shared uint64) {
 	if err != nil {
 		return total, 0
 	}
-	return min(pages*mm.PageSize, total), 0
+	files, err = strconv.ParseUint(string(f[2]), 10, 64)
+	if err != nil {
+		return total, 0
+	}
+	rss = min(pages*mm.PageSize, total)
+	return rss, min(files*mm.PageSize, rss)
 }
 
 // Resident says for each page from addr on whether it is in memory, as far as the

@@ -64,36 +64,64 @@ func writeMaps(d *taskDir, b *bytes.Buffer) abi.Errno {
 	return 0
 }
 
-// smapsLines are what smaps tells of a mapping: sizes are true, residence is
-// not known by mapping and given as if all were there and private.
-func smapsLines(b *bytes.Buffer, size uint64, r *inspect.Region) {
-	anon, clean := size, uint64(0)
-	if r.File != nil && r.Prot&unix.PROT_WRITE == 0 {
-		anon, clean = 0, size
+// residenceOf adds up what list says of [start, end): a mapping that reaches
+// beyond it counts by its share.
+func residenceOf(list []inspect.Residence, start, end uint64) (sum inspect.Residence) {
+	for i := range list {
+		e := &list[i]
+		lo, hi := max(start, e.Start), min(end, e.End)
+		if lo >= hi {
+			continue
+		}
+		for j, v := range e.KiB {
+			sum.KiB[j] += v * ((hi - lo) >> 12) / ((e.End - e.Start) >> 12)
+		}
 	}
+	return sum
+}
+
+// guessed is what a mapping may have in memory where the host does not tell:
+// all of it.
+func guessed(r *inspect.Region) (g inspect.Residence) {
+	kib := (r.End - r.Start) >> 10
 	if r.Prot == 0 {
-		anon, clean = 0, 0
+		return g
 	}
-	rss := anon + clean
-	for _, l := range []struct {
-		name string
-		v    uint64
-	}{
-		{"Rss", rss}, {"Pss", rss}, {"Pss_Dirty", anon}, {"Shared_Clean", 0}, {"Shared_Dirty", 0},
-		{"Private_Clean", clean}, {"Private_Dirty", anon}, {"Referenced", rss}, {"Anonymous", anon}, {"KSM", 0},
-		{"LazyFree", 0}, {"AnonHugePages", 0}, {"ShmemPmdMapped", 0}, {"FilePmdMapped", 0}, {"Shared_Hugetlb", 0},
-		{"Private_Hugetlb", 0}, {"Swap", 0}, {"SwapPss", 0}, {"Locked", 0},
-	} {
-		fmt.Fprintf(b, "%-16s%8d kB\n", l.name+":", l.v/1024)
+	g.KiB[inspect.ResRSS], g.KiB[inspect.ResPSS], g.KiB[inspect.ResReference] = kib, kib, kib
+	if r.File != nil && r.Prot&unix.PROT_WRITE == 0 {
+		g.KiB[inspect.ResClean] = kib
+		return g
 	}
+	g.KiB[inspect.ResDirty], g.KiB[inspect.ResPSSDirty], g.KiB[inspect.ResAnonymous] = kib, kib, kib
+	return g
+}
+
+// residence says what of r is in memory.
+func residence(list []inspect.Residence, r *inspect.Region) inspect.Residence {
+	if list == nil {
+		return guessed(r)
+	}
+	sum := residenceOf(list, r.Start, r.End)
+	if r.Locked {
+		sum.KiB[inspect.ResLocked] = sum.KiB[inspect.ResPSS]
+	}
+	return sum
+}
+
+func residenceLine(b *bytes.Buffer, name string, kib uint64) {
+	fmt.Fprintf(b, "%-16s%8d kB\n", name+":", kib)
 }
 
 func writeSmaps(d *taskDir, b *bytes.Buffer) abi.Errno {
+	list := d.t.Residence()
 	eachRegion(d, func(root vfs.Path, r *inspect.Region) {
 		regionLine(b, root, r)
-		size := r.End - r.Start
-		fmt.Fprintf(b, "%-16s%8d kB\n%-16s%8d kB\n%-16s%8d kB\n", "Size:", size/1024, "KernelPageSize:", 4, "MMUPageSize:", 4)
-		smapsLines(b, size, r)
+		residenceLine(b, "Size", (r.End-r.Start)/1024)
+		residenceLine(b, "KernelPageSize", 4)
+		residenceLine(b, "MMUPageSize", 4)
+		for i, v := range residence(list, r).KiB {
+			residenceLine(b, inspect.ResidenceNames[i], v)
+		}
 		fmt.Fprintf(b, "%-16s%8d\nVmFlags:%s\n", "THPeligible:", 0, vmFlags(r))
 	})
 	return 0
@@ -121,13 +149,27 @@ func writeSmapsRollup(d *taskDir, b *bytes.Buffer) abi.Errno {
 		return unix.ESRCH
 	}
 	var lo, hi uint64
+	var sum inspect.Residence
+	list := d.t.Residence()
 	eachRegion(d, func(_ vfs.Path, r *inspect.Region) {
 		if lo == 0 {
 			lo = r.Start
 		}
 		hi = r.End
+		for i, v := range residence(list, r).KiB {
+			sum.KiB[i] += v
+		}
 	})
 	fmt.Fprintf(b, "%08x-%08x ---p 00000000 00:00 0                          [rollup]\n", lo, hi)
-	smapsLines(b, m.RSS, &inspect.Region{Prot: unix.PROT_READ | unix.PROT_WRITE})
+	for i, v := range sum.KiB {
+		residenceLine(b, inspect.ResidenceNames[i], v)
+		if i == inspect.ResPSSDirty {
+			pss := sum.KiB[inspect.ResPSS]
+			anon := min(sum.KiB[inspect.ResAnonymous], pss)
+			residenceLine(b, "Pss_Anon", anon)
+			residenceLine(b, "Pss_File", pss-anon)
+			residenceLine(b, "Pss_Shmem", 0)
+		}
+	}
 	return 0
 }

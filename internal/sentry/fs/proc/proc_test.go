@@ -46,6 +46,7 @@ func (t *task) Limits() (l [16][2]uint64) {
 	l[unix.RLIMIT_NOFILE] = [2]uint64{1024, ^uint64(0)}
 	return l
 }
+func (t *task) Residence() []inspect.Residence { return nil }
 func (t *task) Regions(f func(inspect.Region) bool) {
 	f(inspect.Region{Start: 0x400000, End: 0x401000, Prot: unix.PROT_READ | unix.PROT_EXEC, Name: "[heap]"})
 	f(inspect.Region{Start: 0x7f0000000000, End: 0x7f0000001000, Prot: unix.PROT_READ | unix.PROT_WRITE, Shared: true})
