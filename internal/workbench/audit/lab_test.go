@@ -69,7 +69,7 @@ func TestRealRuntimes(t *testing.T) {
 		result[c.ID] = c.Results
 	}
 	// The deliberately opened one: runc without a profile has what the profile takes.
-	for _, id := range []string{"wide/keyctl(KEYCTL_READ)", "wide/userfaultfd(kernel faults too)", "wide/unshare(CLONE_NEWUSER)", "wide/add_key(no type)"} {
+	for _, id := range []string{"wide/keyctl(KEYCTL_READ)", "wide/userfaultfd(UFFD_USER_MODE_ONLY)", "wide/unshare(CLONE_NEWUSER)", "wide/add_key(no type)"} {
 		c := result[id]
 		if c["runc"] == "EPERM" || c["runc+profile"] != "EPERM" || c["crun+profile"] != "EPERM" {
 			t.Errorf("%s: runc %s, with the profile %s, crun with it %s", id, c["runc"], c["runc+profile"], c["crun+profile"])
