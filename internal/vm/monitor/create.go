@@ -38,6 +38,7 @@ func (m *monitor) create(start bool) error {
 	if st.Errno != 0 {
 		return startError(st)
 	}
+	stdio.begin()
 	m.mu.Lock()
 	m.procs[""] = &proc{io: stdio, done: make(chan struct{})}
 	m.mu.Unlock()

@@ -157,6 +157,7 @@ func (m *monitor) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err 
 		stdio.abort()
 		return res, err
 	}
+	stdio.begin()
 	m.mu.Lock()
 	m.procs[child.id] = child
 	m.mu.Unlock()

@@ -128,9 +128,30 @@ func (m *monitor) load(start bool) error {
 		return err
 	}
 	m.stage("the agent's first word")
-	err := m.create(start)
+	err := m.createOrEnd(start)
 	m.stage("the container's making")
 	return err
+}
+
+// createWait bounds the making of the container, streams and all.
+const createWait = 2 * callWait
+
+// createOrEnd makes the container, or says what has ended meanwhile.
+func (m *monitor) createOrEnd(start bool) error {
+	done := make(chan error, 1)
+	go func() { done <- m.create(start) }()
+	select {
+	case err := <-done:
+		return err
+	case v := <-m.end:
+		if v.err == nil { // init has ended already
+			m.end <- v
+			return <-done
+		}
+		return v.err
+	case <-time.After(createWait):
+		return fmt.Errorf("making the container in the VM: the agent has not answered within %v", createWait)
+	}
 }
 
 // finish ends the sandbox, if nothing else has yet.

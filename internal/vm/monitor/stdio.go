@@ -19,6 +19,11 @@ type stdio struct {
 	conns   []net.Conn
 	files   []*os.File
 
+	// begin starts the copy of stdin. It waits until the agent has taken the
+	// stream: one that ends before it was accepted is never acknowledged by
+	// the multiplexer, and the next could not be opened.
+	begin func()
+
 	outputs sync.WaitGroup // copies of stdout and stderr
 	moved   atomic.Int64   // bytes of output so far
 }
@@ -27,7 +32,7 @@ type stdio struct {
 // /dev/null. A terminal has one stream. The files are the stdio's from then
 // on.
 func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, error) {
-	s := &stdio{streams: &agentpb.Streams{}}
+	s := &stdio{streams: &agentpb.Streams{}, begin: func() {}}
 	for _, f := range []*os.File{in, out, errout} {
 		if f != nil {
 			s.files = append(s.files, f)
@@ -49,7 +54,7 @@ func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, er
 			return nil, err
 		}
 		s.output(out, c)
-		go s.input(c, in, false)
+		s.begin = func() { go s.input(c, in, false) }
 		return s, nil
 	}
 	if in != nil {
@@ -58,7 +63,7 @@ func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, er
 			s.abort()
 			return nil, err
 		}
-		go s.input(c, in, true)
+		s.begin = func() { go s.input(c, in, true) }
 	}
 	for _, o := range []struct {
 		f      *os.File

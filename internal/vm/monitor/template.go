@@ -20,8 +20,9 @@ import (
 
 // A template is a machine that was booted, asked to give back what it does not
 // need, and saved: the state of its devices and its memory. It has a channel,
-// a source of random numbers and a balloon, but no disk, share or network:
-// the agent finds those of a clone when it is restored.
+// a source of random numbers, a balloon, and an empty disk in the place of each
+// that a clone will have: the firmware's tables name only what is there at the
+// boot. The driver of disks is loaded in the clone, and so meets the clone's.
 //
 //	CACHE/template-KEY/state   QEMU's devices
 //	CACHE/template-KEY/ram     the memory, with holes
@@ -52,11 +53,11 @@ var groups = []string{agentpb.GroupOverlay, agentpb.GroupErofs, agentpb.GroupRNG
 // template gives the template of this machine, made if there is none; nil if
 // the machine is to be booted: because it was asked for, because somebody else
 // is just making the template, or because it could not be made.
-func (m *monitor) template() *template {
+func (m *monitor) template(disks int) *template {
 	if m.cfg.VM.NoTemplate {
 		return nil
 	}
-	t := &template{dir: filepath.Join(m.machine.dir, "template-"+m.templateKey())}
+	t := &template{dir: filepath.Join(m.machine.dir, "template-"+m.templateKey(disks))}
 	if t.ready() {
 		return t
 	}
@@ -76,7 +77,7 @@ func (m *monitor) template() *template {
 	if st, err := os.Stat(failed); err == nil && time.Since(st.ModTime()) < retry {
 		return nil
 	}
-	if err := m.makeTemplate(t); err != nil {
+	if err := m.makeTemplate(t, disks); err != nil {
 		_ = os.WriteFile(failed, []byte(err.Error()), 0o600)
 		fmt.Fprintf(os.Stderr, "bulkhead: no template for fast starts: %v\n", err)
 		return nil
@@ -90,12 +91,12 @@ func (t *template) ready() bool {
 }
 
 // templateKey names everything that a clone must have in common.
-func (m *monitor) templateKey() string {
+func (m *monitor) templateKey(disks int) string {
 	h := sha256.New()
 	x := &m.machine
 	for _, s := range []string{
 		"2", host.BootID(), host.ProgramID(x.driver.Program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
-		fmt.Sprint(m.memory, x.cpus), m.cfg.Container.Annotations[ownerAnnotation],
+		fmt.Sprint(m.memory, x.cpus, disks), m.cfg.Container.Annotations[ownerAnnotation],
 	} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
@@ -106,13 +107,25 @@ func (m *monitor) templateKey() string {
 const ownerAnnotation = "dev.bulkhead.vm.owner"
 
 // makeTemplate boots a machine and saves it.
-func (m *monitor) makeTemplate(t *template) error {
+func (m *monitor) makeTemplate(t *template, disks int) error {
 	removeOldTemplates(m.machine.dir)
 	cfg := m.machine.config(m.memory, filepath.Join(m.scratch, "template"))
 	if err := makeRAM(cfg.Memory); err != nil {
 		return err
 	}
 	defer os.Remove(cfg.Memory.Path)
+	for i := range disks {
+		f, err := m.placeholder()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		id := rootSerial
+		if i > 0 {
+			id = fmt.Sprint("disk", i)
+		}
+		cfg.Disks = append(cfg.Disks, hypervisor.Disk{ID: id, File: f, ReadOnly: true})
+	}
 	vm, conn, err := m.machine.up(cfg)
 	if err != nil {
 		return err
@@ -138,6 +151,16 @@ func (m *monitor) makeTemplate(t *template) error {
 		return err
 	}
 	return os.Rename(tmp, t.dir)
+}
+
+// placeholder is a disk of one block.
+func (m *monitor) placeholder() (*os.File, error) {
+	f, err := os.CreateTemp(m.scratch, "disk")
+	if err != nil {
+		return nil, err
+	}
+	os.Remove(f.Name())
+	return f, f.Truncate(4096)
 }
 
 func saveTo(vm hypervisor.VM, dir, ram string) error {

@@ -50,16 +50,14 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 		return s + rest
 	}
 	mopts := mach + ",memory-backend=ram"
-	if mach == "microvm" {
-		mopts += ",accel=" + string(cfg.Accel)
-	} else {
-		mopts += ",accel=" + string(cfg.Accel) + ",usb=off,smm=off,vmport=off"
+	if mach != "microvm" {
+		mopts += ",usb=off,smm=off,vmport=off"
 	}
 	a := []string{
 		program,
 		"-name", "bulkhead,debug-threads=off",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", mopts,
+		"-machine", mopts, "-accel", accel(cfg.Accel),
 		"-cpu", "max",
 		"-smp", smp(cfg),
 		"-m", fmt.Sprintf("%dM", cfg.Memory.Bytes>>20),
@@ -111,6 +109,15 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 		a = append(a, "-incoming", "defer")
 	}
 	return a
+}
+
+// accel bounds the translator's buffer, which is 1 GiB by default and never
+// given back.
+func accel(a hypervisor.Accel) string {
+	if a == hypervisor.TCG {
+		return "tcg,tb-size=64"
+	}
+	return string(a)
 }
 
 // smp gives the guest its CPUs. All are there from the start: microvm plugs

@@ -22,7 +22,7 @@ func testConfig() *hypervisor.Config {
 func TestArgv(t *testing.T) {
 	line := strings.Join(argv(testConfig(), "/usr/bin/qemu", "5:6"), " ")
 	for _, want := range []string{
-		"-machine microvm,memory-backend=ram,accel=tcg",
+		"-machine microvm,memory-backend=ram -accel tcg,tb-size=64",
 		"-object memory-backend-file,id=ram,size=256M,mem-path=/vm/ram,share=on",
 		"-kernel /vm/vmlinux -initrd /vm/initrd -append quiet",
 		"-chardev socket,id=qmp,fd=3", "-chardev socket,id=agent,fd=4",
@@ -69,7 +69,7 @@ func TestManyDevicesGetQ35(t *testing.T) {
 		cfg.Nets = append(cfg.Nets, hypervisor.Net{ID: fmt.Sprint("n", i), Tap: os.Stdin, MAC: "02:00:00:00:00:02"})
 	}
 	line := strings.Join(argv(cfg, "q", ""), " ")
-	if !strings.Contains(line, "-machine q35,") || !strings.Contains(line, "virtio-net-pci") || strings.Contains(line, "-device virtio-serial-device") {
+	if !strings.Contains(line, "-machine q35,memory-backend=ram") || !strings.Contains(line, "virtio-net-pci") || strings.Contains(line, "-device virtio-serial-device") {
 		t.Error(line)
 	}
 }
