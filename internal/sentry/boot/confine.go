@@ -15,8 +15,10 @@ import (
 )
 
 // enclose is the first step, before there are guest processes: the Sentry
-// leaves the host's tree, and what it starts cannot get back there either. It
-// leaves /proc as the working directory, for starting the zygote.
+// leaves the host's tree, and what it starts cannot get back there either, and
+// has no capability from here on: while there are few threads, since all are
+// stopped for it. It leaves /proc as the working directory, for starting the
+// zygote.
 func enclose(cfg *wire.SentryConfig) error {
 	keep := kernel.HostPaths()
 	if cfg.Privileges.MountNamespace {
@@ -30,7 +32,10 @@ func enclose(cfg *wire.SentryConfig) error {
 	if err := unix.Fchdir(keep[0].FD); err != nil {
 		return fmt.Errorf("/proc: %w", err)
 	}
-	return confine.NoNewPrivs()
+	if err := confine.NoNewPrivs(); err != nil {
+		return err
+	}
+	return confine.NoCapabilities()
 }
 
 // encloseByLandlock takes the host's paths away where no mount namespace could
@@ -64,12 +69,8 @@ func encloseByLandlock(cfg *wire.SentryConfig, args []string) error {
 	return fmt.Errorf("executing the Sentry again: %w", unix.Exec("/proc/self/exe", argv, os.Environ()))
 }
 
-// confine is the last step: no capabilities, and no host calls outside the
-// filter.
+// confine is the last step: no host calls outside the filter.
 func (s *sandbox) confine() error {
-	if err := confine.NoCapabilities(); err != nil {
-		return err
-	}
 	// The runtime's poller comes with its first timer; its eventfd is made now,
 	// so that the filter need not allow that.
 	time.AfterFunc(time.Hour, func() {}).Stop()
