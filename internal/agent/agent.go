@@ -110,9 +110,12 @@ func (a *Agent) protect() error {
 	if a.lastCap = int(number(last)); a.lastCap < 1 || a.lastCap > 62 {
 		return fmt.Errorf("the last capability is %q", last)
 	}
-	// If the agent dies the kernel panics, and ends the VM at once.
-	if err := os.WriteFile("/proc/sys/kernel/panic", []byte("-1"), 0); err != nil {
-		return fmt.Errorf("kernel.panic: %w", err)
+	// If the agent dies, or the kernel has lost its way, the kernel panics and
+	// ends the VM at once.
+	for _, v := range [][2]string{{"panic", "-1"}, {"panic_on_oops", "1"}} {
+		if err := os.WriteFile("/proc/sys/kernel/"+v[0], []byte(v[1]), 0); err != nil {
+			return fmt.Errorf("kernel.%s: %w", v[0], err)
+		}
 	}
 	return nil
 }

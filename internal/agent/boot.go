@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -85,22 +86,66 @@ func enterRoot() (modules int, err error) {
 	return modules, nil
 }
 
-// cgroupRoot is the agent's own view of the hierarchy.
-const cgroupRoot = "/sys/fs/cgroup"
+// cgroupRoot is the agent's own view of the hierarchy. The agent stays in the
+// root; all containers are in podCgroup, which leaves the agent memory to work
+// with and threads to start, whatever they do.
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	podCgroup  = cgroupRoot + "/pod"
+
+	keepMemory  = 24 << 20
+	keepThreads = 128
+)
 
 // lateMounts makes what only containers need.
 func lateMounts() error {
 	if err := unix.Mount("cgroup2", cgroupRoot, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "nsdelegate"); err != nil && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("mounting cgroup2: %w", err)
 	}
-	have, err := os.ReadFile(cgroupRoot + "/cgroup.controllers")
+	if err := os.Mkdir(podCgroup, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	for _, dir := range []string{cgroupRoot, podCgroup} {
+		if err := delegate(dir); err != nil {
+			return err
+		}
+	}
+	threads, err := readFile("/proc/sys/kernel/threads-max")
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
-	for _, c := range strings.Fields(string(have)) {
-		if err := os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte("+"+c), 0); err != nil {
+	pod := &cgroup{dir: podCgroup}
+	if err := pod.write("pids.max", strconv.FormatUint(max(number(threads), 2*keepThreads)-keepThreads, 10)); err != nil {
+		return err
+	}
+	return limitPod()
+}
+
+// delegate gives a cgroup's controllers to those below it.
+func delegate(dir string) error {
+	have, err := readFile(dir + "/cgroup.controllers")
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	names := strings.Fields(have)
+	for i, c := range names {
+		names[i] = "+" + c
+	}
+	file := dir + "/cgroup.subtree_control"
+	if os.WriteFile(file, []byte(strings.Join(names, " ")), 0) == nil {
+		return nil
+	}
+	for _, c := range names { // one that does not let itself be must not keep the rest
+		if err := os.WriteFile(file, []byte(c), 0); err != nil {
 			say("cgroup controller %s is not to be had: %v", c, err)
 		}
 	}
 	return nil
+}
+
+// limitPod sets the memory of all containers together, by what the VM has.
+func limitPod() error {
+	total, _ := memInfo()
+	pod := &cgroup{dir: podCgroup}
+	return pod.write("memory.max", strconv.FormatUint(max(total, 2*keepMemory)-keepMemory, 10))
 }

@@ -14,8 +14,8 @@ import (
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
-// cgroup is a container's. Its name begins with "ctr-", as no control file's
-// does.
+// cgroup is a container's, in podCgroup. Its name begins with "ctr-", as no
+// control file's does.
 type cgroup struct {
 	dir     string
 	fd      int // for CLONE_INTO_CGROUP
@@ -23,7 +23,7 @@ type cgroup struct {
 }
 
 func newCgroup(id string) (*cgroup, error) {
-	c := &cgroup{dir: cgroupRoot + "/ctr-" + id, fd: -1, devices: -1}
+	c := &cgroup{dir: podCgroup + "/ctr-" + id, fd: -1, devices: -1}
 	if err := os.Mkdir(c.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}

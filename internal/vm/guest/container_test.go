@@ -190,3 +190,34 @@ func (v *vm) cpu() float64 {
 	fmt.Sscan(string(f[12]), &sys)
 	return float64(user+sys) / 100
 }
+
+// TestSquashfs mounts the other format.
+func TestSquashfs(t *testing.T) {
+	v := bootWithRoot(t, busybox(t), Squashfs)
+	if r := v.run(t, "squash", config(Squashfs, "sh", "-c", "grep -c squashfs /proc/filesystems; echo written >/file && cat /file"), ""); r.out != "1\nwritten\n" {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// TestHostileContainer lets a container use up what it can get, and asks the
+// agent to go on meanwhile.
+func TestHostileContainer(t *testing.T) {
+	v := bootWithRoot(t, busybox(t), Erofs)
+	run := func(name, script string) {
+		call(t, v.Agent().Create, &agentpb.CreateRequest{ContainerId: name, Container: config(Erofs, "sh", "-c", script), Start: true})
+	}
+	run("forks", "f() { f | f & f; }; f")
+	run("memory", "while :; do cat /dev/zero >/dev/shm/a; cat /dev/zero >/file; x=$x$(head -c 1000000 /dev/zero | tr '\\0' x); done")
+	for i := range 5 {
+		time.Sleep(time.Second)
+		call(t, v.Agent().Info, &agentpb.InfoRequest{})
+		st := call(t, v.Agent().Stats, &agentpb.ContainerRequest{ContainerId: "forks"})
+		t.Logf("%d: %d processes, of %d MiB %d are free", i, st.Pids, st.VmMemoryTotal>>20, st.VmMemoryAvailable>>20)
+	}
+	for _, name := range []string{"forks", "memory"} {
+		call(t, v.Agent().Remove, &agentpb.ContainerRequest{ContainerId: name})
+	}
+	if r := v.run(t, "after", config(Erofs, "echo", "well"), ""); r.out != "well\n" {
+		t.Fatalf("%+v", r)
+	}
+}

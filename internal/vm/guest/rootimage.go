@@ -35,7 +35,7 @@ var tools = map[Format]tool{
 	// Uncompressed: the guest pays for every byte it unpacks, and the host's
 	// page cache holds the image once for all guests.
 	Erofs: {"mkfs.erofs", "erofs-utils", func(root, image string) []string {
-		return []string{"-d1", "-E", "force-inode-extended", image, root}
+		return []string{"--quiet", "-E", "force-inode-extended", image, root}
 	}},
 	Squashfs: {"mksquashfs", "squashfs-tools", func(root, image string) []string {
 		return []string{root, image, "-noappend", "-comp", "lz4", "-no-progress", "-quiet", "-no-exports", "-mem", "256M"}
