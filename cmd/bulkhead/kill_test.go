@@ -48,7 +48,8 @@ var cleanups []func()
 type victim struct {
 	t       *testing.T
 	program string
-	root    string // state directory
+	behind  []string // what the program is started by, if by anything
+	root    string   // state directory
 	bundle  string
 	fifo    string // the hook's: it says "here" and waits for a word
 	cgroup  string
@@ -127,7 +128,8 @@ func hostMounts() map[string]bool {
 // begin starts a command of the runtime.
 func (v *victim) begin(args ...string) *exec.Cmd {
 	v.t.Helper()
-	cmd := exec.Command(v.program, append([]string{"--root", v.root}, args...)...)
+	argv := append(append([]string(nil), v.behind...), append([]string{v.program, "--root", v.root}, args...)...)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	out, err := os.CreateTemp(v.bundle, "out")
 	if err != nil {
 		v.t.Fatal(err)
@@ -154,7 +156,7 @@ func (v *victim) end(cmd *exec.Cmd) int {
 	case <-time.After(30 * time.Second):
 		cmd.Process.Kill()
 		<-done
-		v.t.Errorf("%q does not end", cmd.Args[3:])
+		v.t.Errorf("%q does not end", cmd.Args)
 	}
 	return cmd.ProcessState.ExitCode()
 }

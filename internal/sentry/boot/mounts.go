@@ -53,6 +53,11 @@ func (s *sandbox) mountAll() error {
 		// runc makes it too; what is wrong with it is said when init goes there.
 		_ = s.mountPoint(cwd, false)
 	}
+	if prop := s.cfg.Root.Propagation; prop != 0 {
+		if e := s.ns.SetPropagation(s.ns.Root(), prop); e != 0 {
+			return failed("linux.rootfsPropagation", e)
+		}
+	}
 	if s.cfg.Root.Readonly {
 		return failed("root.readonly", s.ns.SetMountFlags(s.ns.Root(), unix.MS_RDONLY, 0, false))
 	}
