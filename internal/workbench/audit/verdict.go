@@ -114,7 +114,7 @@ func (r *Record) judgeWall(c *Column, v *Verdict) {
 			guest.Reach(), len(guest.Checked), where, profile, len(r.Profile.Checked)))
 		v.Lines = append(v.Lines, subset(wider, "All of them are calls that the profile allows, too: for guest code the wall is strictly stronger."))
 	case c.Kernel == onVM:
-		v.Lines = append(v.Lines, fmt.Sprintf("Guest code makes no host call at all: it runs on a kernel of its own, and leaves it only through the virtual machine's devices; the profile leaves %d calls.", profile))
+		v.Lines = append(v.Lines, fmt.Sprintf("Guest code makes no host call at all: it runs on a kernel of its own, and leaves it only through the virtual machine's devices (without KVM, the emulator of its instructions must hold, too); the profile leaves %d calls.", profile))
 	default:
 		v.Stronger = false
 		v.Lines = append(v.Lines, "No process of the guest's was seen: what guest code reaches is not known.")
