@@ -24,9 +24,7 @@ func TestExactPids(t *testing.T) {
 	w.spec.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}
 	dir := "/sys/fs/cgroup/pids" + w.spec.Linux.CgroupsPath
 	w.create("p")
-	if err := w.rt.Start("p"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("p")
 	file := func(dir, name string) string {
 		raw, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -215,7 +215,7 @@ func TestMalformed(t *testing.T) {
 		{[]byte(""), "ends too early"},
 		{[]byte("{"), "malformed JSON"},
 		{[]byte("{}{}"), "more data"},
-		{[]byte("[]"), "malformed JSON"},
+		{[]byte("[]"), "want a JSON object"},
 		{[]byte("{\n\n!}"), "line 3"},
 		{[]byte(`{"ociVersion":3}`), "ociVersion"},
 		{[]byte(`{"process":{"user":{"uid":-1}}}`), "process.user.uid"},

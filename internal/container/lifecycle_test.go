@@ -98,6 +98,13 @@ func (w *world) create(id string) {
 	}
 }
 
+func (w *world) start(id string) {
+	w.t.Helper()
+	if err := w.rt.Start(id); err != nil {
+		w.t.Fatalf("start: %v", err)
+	}
+}
+
 func (w *world) status(id string) string {
 	w.t.Helper()
 	s, err := w.rt.State(id)
@@ -132,9 +139,7 @@ func TestLifecycle(t *testing.T) {
 	if err := w.rt.Pause("c1"); err == nil {
 		t.Error("a created container was paused")
 	}
-	if err := w.rt.Start("c1"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("c1")
 	if err := w.rt.Start("c1"); err == nil {
 		t.Error("started twice")
 	}
@@ -222,54 +227,6 @@ func TestBootFailure(t *testing.T) {
 	}
 }
 
-// TestKillNine kills the Sentry and the Gofer at every stage: the container is
-// stopped then, and delete leaves nothing.
-func TestKillNine(t *testing.T) {
-	for _, who := range []string{"sentry", "gofer"} {
-		for _, stage := range []string{"created", "running", "paused"} {
-			t.Run(who+" "+stage, func(t *testing.T) {
-				w := newWorld(t)
-				w.create("k")
-				if stage != "created" {
-					if err := w.rt.Start("k"); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if stage == "paused" {
-					if err := w.rt.Pause("k"); err != nil {
-						t.Fatal(err)
-					}
-				}
-				c, err := w.rt.open("k")
-				if err != nil {
-					t.Fatal(err)
-				}
-				pids := c.openCgroup().pids()
-				if len(pids) < 2 {
-					t.Errorf("processes in the cgroup: %v", pids)
-				}
-				if who == "sentry" {
-					c.rec.Sentry.kill(endWait)
-				} else {
-					c.rec.Gofer.kill(endWait)
-				}
-				w.stopped("k")
-				if got := w.status("k"); got != StatusStopped {
-					t.Errorf("status %q", got)
-				}
-				if err := w.rt.Delete("k", false); err != nil {
-					t.Errorf("delete: %v", err)
-				}
-				for _, pid := range pids {
-					if state, _, err := procStat(pid); err == nil && state != 'Z' {
-						t.Errorf("process %d is left (%c)", pid, state)
-					}
-				}
-			})
-		}
-	}
-}
-
 // TestHalfMade: a create that was killed leaves something that delete removes.
 func TestHalfMade(t *testing.T) {
 	w := newWorld(t)
@@ -305,9 +262,7 @@ func TestHooksOrder(t *testing.T) {
 		StartContainer: hook("startContainer"), Poststart: hook("poststart"), Poststop: hook("poststop"),
 	}
 	w.create("h")
-	if err := w.rt.Start("h"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("h")
 	if err := w.rt.Delete("h", true); err != nil {
 		t.Fatal(err)
 	}
@@ -370,9 +325,7 @@ func TestCgroupLimits(t *testing.T) {
 	memory, pids := int64(64<<20), int64(50)
 	w.spec.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &memory}, Pids: &specs.LinuxPids{Limit: &pids}}
 	w.create("l")
-	if err := w.rt.Start("l"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("l")
 	e, err := w.rt.StatsEvent("l")
 	if err != nil {
 		t.Fatal(err)
@@ -424,9 +377,7 @@ func TestExec(t *testing.T) {
 	if code, _, err := exec(ExecOptions{Args: []string{"sh", "-c", "exit 7"}}); code != 7 || err != nil {
 		t.Errorf("before start: exit code %d, %v", code, err)
 	}
-	if err := w.rt.Start("e"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("e")
 	if code, out, err := exec(ExecOptions{Args: []string{"sh", "-c", "echo $X; exit 5"}, Env: []string{"X=y"}}); code != 5 || out != "y" || err != nil {
 		t.Errorf("exit code %d, output %q, %v", code, out, err)
 	}
@@ -449,9 +400,7 @@ func TestExec(t *testing.T) {
 func TestExecDetached(t *testing.T) {
 	w := newWorld(t)
 	w.create("d")
-	if err := w.rt.Start("d"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("d")
 	// The proxy becomes ours, as it would a shim's.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)

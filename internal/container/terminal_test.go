@@ -75,9 +75,7 @@ func TestConsoleSocket(t *testing.T) {
 	}
 	master := accept()
 	defer master.Close()
-	if err := w.rt.Start("t"); err != nil {
-		t.Fatal(err)
-	}
+	w.start("t")
 	r := bufio.NewReader(master)
 	line, err := r.ReadString('\n')
 	if err != nil || line != "33 99\n" {

@@ -66,10 +66,15 @@ func escape(root, what string) {
 	os.Exit(3)
 }
 
-func TestConfinement(t *testing.T) {
+// needsConfinement skips a test in a program that cannot confine itself.
+func needsConfinement(t *testing.T) {
 	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); e == unix.ENOTSUP {
 		t.Skip("built with cgo, as for the race detector: a process cannot confine itself")
 	}
+}
+
+func TestConfinement(t *testing.T) {
+	needsConfinement(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -98,9 +103,7 @@ func TestConfinement(t *testing.T) {
 
 // TestProcess runs a real Gofer, asks it something, and ends it.
 func TestProcess(t *testing.T) {
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); e == unix.ENOTSUP {
-		t.Skip("built with cgo, as for the race detector: a process cannot confine itself")
-	}
+	needsConfinement(t)
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
