@@ -115,8 +115,15 @@ func lateMounts() error {
 		return fmt.Errorf("cgroups: %w", err)
 	}
 	pod := &cgroup{dir: podCgroup}
-	if err := pod.write("pids.max", strconv.FormatUint(max(number(threads), 2*keepThreads)-keepThreads, 10)); err != nil {
-		return err
+	for _, v := range [][2]string{
+		{"pids.max", strconv.FormatUint(max(number(threads), 2*keepThreads)-keepThreads, 10)},
+		// A container that may make cgroups of its own must not make the
+		// agent's walks over them endless.
+		{"cgroup.max.depth", "32"}, {"cgroup.max.descendants", "8192"},
+	} {
+		if err := pod.write(v[0], v[1]); err != nil {
+			return err
+		}
 	}
 	return limitPod()
 }

@@ -162,7 +162,11 @@ func (b *builder) finish() error {
 		return err
 	}
 	for name, value := range b.config.Sysctl {
-		if err := setSysctl(name, value); err != nil {
+		err := setSysctl(name, value)
+		if errors.Is(err, os.ErrPermission) && b.config.Namespaces.GetUser() {
+			err = b.asNamespaceRoot(func() error { return setSysctl(name, value) })
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -188,6 +192,27 @@ func (b *builder) finish() error {
 		}
 	}
 	return nil
+}
+
+// asNamespaceRoot does something as the root of the container's user namespace,
+// whom the variables of its other namespaces belong to. The builder's thread
+// alone changes its effective user, and has its capabilities again after.
+func (b *builder) asNamespaceRoot(do func() error) error {
+	for _, m := range b.config.Namespaces.UidMap {
+		if m.Container != 0 {
+			continue
+		}
+		const same = ^uintptr(0)
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, uintptr(m.Host), same); errno != 0 {
+			return fmt.Errorf("root of the user namespace: %w", errno)
+		}
+		err := do()
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, 0, same); errno != 0 {
+			return fmt.Errorf("root of the user namespace: %w", errno)
+		}
+		return err
+	}
+	return fmt.Errorf("the user namespace %w: it maps no root", errInvalid)
 }
 
 func setSysctl(name, value string) error {

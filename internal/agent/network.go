@@ -75,6 +75,13 @@ func (a *Agent) iface(n *netlink, dev *agentpb.Interface) error {
 	if dev.Name != "" && dev.Name != name {
 		m.attr(unix.IFLA_IFNAME, append([]byte(dev.Name), 0))
 	}
+	if dev.SetMac != "" {
+		mac, err := parseMAC(dev.SetMac)
+		if err != nil {
+			return err
+		}
+		m.attr(unix.IFLA_ADDRESS, mac)
+	}
 	if dev.Mtu != 0 {
 		m.attr32(unix.IFLA_MTU, dev.Mtu)
 	}

@@ -74,6 +74,10 @@ func endsInit(pid int, sig unix.Signal) bool {
 // clockTicks is USER_HZ: what /proc/pid/stat counts in.
 const clockTicks = 100
 
+// maxArgs bounds the arguments of all processes in one answer, which has 4 MiB
+// at most.
+const maxArgs = 1 << 20
+
 // list describes the container's processes.
 func (c *container) list() ([]*agentpb.ProcessInfo, error) {
 	pids, err := c.cgroup.procs()
@@ -83,12 +87,20 @@ func (c *container) list() ([]*agentpb.ProcessInfo, error) {
 	boot := bootTime()
 	inside := make(map[int]uint32, len(pids)) // of parents
 	var out []*agentpb.ProcessInfo
+	room := maxArgs
 	for _, pid := range pids {
 		info := processInfo(pid, boot)
-		if info != nil {
-			inside[pid] = info.Pid
-			out = append(out, info)
+		if info == nil {
+			continue
 		}
+		for _, arg := range info.Args {
+			room -= len(arg) + 8
+		}
+		if room < 0 {
+			info.Args = nil
+		}
+		inside[pid] = info.Pid
+		out = append(out, info)
 	}
 	for _, info := range out {
 		info.Ppid = inside[int(info.Ppid)] // 0 for one from outside

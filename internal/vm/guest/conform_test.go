@@ -122,6 +122,32 @@ func TestContainers(t *testing.T) {
 		c.Process.Capabilities = &agentpb.Capabilities{Bounding: all, Effective: all, Permitted: all}
 		want(t, c, "0\n 0 0 1\n 1 100001 1000\n0\nother\nmounted\n1\n")
 	})
+	t.Run("exec in a user namespace", func(t *testing.T) {
+		n := name()
+		c := sh("sleep 1000")
+		c.Namespaces.User = true
+		c.Namespaces.UidMap = []*agentpb.IDMap{{Container: 0, Host: 100000, Size: 1000}}
+		c.Namespaces.GidMap = c.Namespaces.UidMap
+		call(t, v.Agent().Create, &agentpb.CreateRequest{ContainerId: n, Container: c, Start: true})
+		p := config(Erofs, "sh", "-c", "id -u; id -g; tr -s ' ' </proc/self/uid_map").Process
+		p.Uid, p.Gid = 7, 8
+		if r := v.exec(t, n, "x", p); r.out != "7\n8\n 0 100000 1000\n" {
+			t.Errorf("%+v", r)
+		}
+		list := call(t, v.Agent().Processes, &agentpb.ContainerRequest{ContainerId: n}).Processes
+		if len(list) != 1 || list[0].Uid != 100000 {
+			t.Errorf("Processes: %v", list)
+		}
+	})
+	t.Run("mount options", func(t *testing.T) {
+		c := sh("cat /tmp/seed; touch /tmp/x && echo written; stat -c %a /tmp; touch /ro/x 2>/dev/null; echo $?; touch /shared/x 2>/dev/null; echo $?; grep -E ' /(ro|tmp|shared) ' /proc/self/mountinfo | cut -d' ' -f5-7 | sed 's/shared:.*/shared:/' | sort")
+		c.Mounts = append(c.Mounts,
+			&agentpb.Mount{Destination: "/tmp/seed", Type: "file", File: &agentpb.File{Content: []byte("grown\n"), Mode: 0o600}},
+			&agentpb.Mount{Destination: "/tmp", Type: "tmpfs", Source: "t", Data: "size=1m,mode=1770", CopyUp: true, Flags: unix.MS_NODEV | unix.MS_NOATIME},
+			&agentpb.Mount{Destination: "/ro", Type: "tmpfs", Source: "t", RecursiveSet: unix.MOUNT_ATTR_RDONLY},
+			&agentpb.Mount{Destination: "/shared", Type: "bind", Bind: &agentpb.Bind{SharedDir: "opts"}, RecursiveSet: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC, Propagation: unix.MS_SHARED})
+		want(t, c, "grown\nwritten\n755\n1\n1\n/ro ro,relatime -\n/shared ro,nosuid,nodev,noexec,relatime shared:\n/tmp rw,nodev,noatime -\n")
+	})
 	t.Run("terminal", func(t *testing.T) {
 		c := sh("tty; stty size; test -t 0 && test -t 1 && test -t 2 && echo all; ls -l /dev/console | cut -c1; read x; echo got $x; stty size")
 		c.Process.Terminal, c.Process.Rows, c.Process.Cols = true, 30, 100

@@ -517,12 +517,14 @@ func (x *Network) GetNeighbours() []*Neighbour {
 // Interface is found by its MAC address (the name is the kernel's choice until
 // then), waited for up to 5 s, renamed, and brought up.
 type Interface struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mac           string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`             // "02:42:ac:11:00:02"
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`           // "eth0"
-	Mtu           uint32                 `protobuf:"varint,3,opt,name=mtu,proto3" json:"mtu,omitempty"`            // 0: leave
-	Addresses     []string               `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"` // prefixes: "10.0.0.2/24", "fd00::2/64"
-	NoArp         bool                   `protobuf:"varint,5,opt,name=no_arp,json=noArp,proto3" json:"no_arp,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Mac       string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`             // "02:42:ac:11:00:02"
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`           // "eth0"
+	Mtu       uint32                 `protobuf:"varint,3,opt,name=mtu,proto3" json:"mtu,omitempty"`            // 0: leave
+	Addresses []string               `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"` // prefixes: "10.0.0.2/24", "fd00::2/64"
+	NoArp     bool                   `protobuf:"varint,5,opt,name=no_arp,json=noArp,proto3" json:"no_arp,omitempty"`
+	// The address it gets in place of mac, by which it was found; empty: none.
+	SetMac        string `protobuf:"bytes,6,opt,name=set_mac,json=setMac,proto3" json:"set_mac,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +592,13 @@ func (x *Interface) GetNoArp() bool {
 		return x.NoArp
 	}
 	return false
+}
+
+func (x *Interface) GetSetMac() string {
+	if x != nil {
+		return x.SetMac
+	}
+	return ""
 }
 
 // Route of the main table.
@@ -3896,13 +3905,14 @@ const file_agent_proto_rawDesc = "" +
 	"\x06routes\x18\x02 \x03(\v2\x18.bulkhead.agent.v1.RouteR\x06routes\x12<\n" +
 	"\n" +
 	"neighbours\x18\x03 \x03(\v2\x1c.bulkhead.agent.v1.NeighbourR\n" +
-	"neighbours\"x\n" +
+	"neighbours\"\x91\x01\n" +
 	"\tInterface\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03mtu\x18\x03 \x01(\rR\x03mtu\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x15\n" +
-	"\x06no_arp\x18\x05 \x01(\bR\x05noArp\"\xbf\x01\n" +
+	"\x06no_arp\x18\x05 \x01(\bR\x05noArp\x12\x17\n" +
+	"\aset_mac\x18\x06 \x01(\tR\x06setMac\"\xbf\x01\n" +
 	"\x05Route\x12 \n" +
 	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x16\n" +

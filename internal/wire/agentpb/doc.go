@@ -47,6 +47,15 @@
 // for the next Hello. A panic of the agent goes to the console, and powers off
 // too. Shutdown is the clean way.
 //
+// # What a container gets
+//
+// Its own PID and mount namespaces always; IPC, UTS, cgroup and user namespaces
+// as Namespaces says; the VM's network. A cgroup below one that all containers
+// share, which leaves the agent 24 MiB and 128 threads. The devices and links
+// of the runtime specification, unless /dev is a bind mount. Every other device
+// is denied but for its rules. A descriptor limit of 1024, hard 1048576, if it
+// has none of its own. Its working directory is made if it can be.
+//
 // # The kernel's command line
 //
 //	bulkhead.channel=…   above

@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "b9b7ea21e580dade31c3a78ab4cd87de74977b9fd195fe372e50caadcf5f58b4"
+const protoSum = "3df0e16e24bf2c5d4fffe33459e6061d11130948135d8887c61b58a506f8f2b3"
