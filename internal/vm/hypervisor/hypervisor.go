@@ -63,7 +63,7 @@ type Disk struct {
 	ReadOnly bool
 }
 
-// Net is a network device behind a tap.
+// Net is a network device behind a tap; without one it leads nowhere.
 type Net struct {
 	ID  string
 	Tap *os.File

@@ -104,10 +104,9 @@ func (m *monitor) boot() error {
 	if err != nil {
 		return err
 	}
-	// QEMU (7.2) takes over no state while a vhost-user-fs device is there, and
-	// a network device would take over the template's MAC address.
-	if len(cfg.Shares) == 0 && len(cfg.Nets) == 0 {
-		if t := m.template(len(cfg.Disks)); t != nil {
+	// QEMU (7.2) takes over no state while a vhost-user-fs device is there.
+	if len(cfg.Shares) == 0 {
+		if t := m.template(len(cfg.Disks), len(cfg.Nets)); t != nil {
 			return m.restore(cfg, t)
 		}
 	}

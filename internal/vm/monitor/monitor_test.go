@@ -17,20 +17,19 @@ func testMonitor() *monitor {
 	return m
 }
 
-func TestSlots(t *testing.T) {
+func TestNICs(t *testing.T) {
 	m := testMonitor()
-	m.nics = []nic{{mac: "a"}, {mac: "b"}, {mac: "c"}}
-	if got := m.slotFor("b"); got != 1 {
-		t.Errorf("the device with that address is 1, not %d", got)
+	m.nics = []nic{{mac: slotMAC(0)}, {mac: slotMAC(1)}}
+	for want := range 2 {
+		if got := m.freeNIC(); got != want {
+			t.Errorf("device %d, want %d", got, want)
+		}
 	}
-	if got := m.slotFor("x"); got != 0 {
-		t.Errorf("a spare one is 0, not %d", got)
-	}
-	if got := m.slotFor("c"); got != 2 {
-		t.Errorf("%d", got)
-	}
-	if got := m.slotFor("y"); got != -1 {
+	if got := m.freeNIC(); got != -1 {
 		t.Errorf("a device was found where none is left: %d", got)
+	}
+	if slotMAC(1) != "02:b0:00:00:00:01" {
+		t.Error(slotMAC(1))
 	}
 }
 

@@ -12,9 +12,11 @@ import (
 )
 
 // A VM's network devices are there from its boot: a microvm has no hot-plug.
-// One is made for each interface that the namespace has by then, with its MAC
-// address, and a spare one when it has none, because engines also attach
-// interfaces between create and start. What Start finds is joined to them.
+// One is made for each interface that the namespace has by then, or a single
+// one when it has none, because engines also attach interfaces between create
+// and start. What Start finds is joined to them, in order, and the guest gives
+// the device the interface's MAC address: until then it has one by its place,
+// the same in every VM, so that a template's devices are those of its clones.
 
 // nic is a network device of the VM.
 type nic struct {
@@ -31,19 +33,16 @@ func (m *monitor) makeNICs() error {
 	if m.cfg.Container.Network.Mode != wire.NetworkPending {
 		return nil
 	}
-	macs := interfaceMACs()
-	if len(macs) == 0 {
-		macs = []string{spareMAC()}
+	count := max(1, countInterfaces())
+	if count > maxNICs {
+		return fmt.Errorf("the network namespace has %d interfaces; a VM can have %d", count, maxNICs)
 	}
-	if len(macs) > maxNICs {
-		return fmt.Errorf("the network namespace has %d interfaces; a VM can have %d", len(macs), maxNICs)
-	}
-	for i, mac := range macs {
+	for i := range count {
 		f, err := tap.Open(fmt.Sprint("bhtap", i))
 		if err != nil {
 			return err
 		}
-		m.nics = append(m.nics, nic{tap: f, mac: mac})
+		m.nics = append(m.nics, nic{tap: f, mac: slotMAC(i)})
 	}
 	return nil
 }
@@ -55,25 +54,22 @@ func (m *monitor) netDevices() (out []hypervisor.Net) {
 	return out
 }
 
-// interfaceMACs lists what the namespace has that is up, loopback apart.
-func interfaceMACs() (out []string) {
+// countInterfaces counts what the namespace has that is up, loopback apart.
+func countInterfaces() (n int) {
 	list, err := net.Interfaces()
 	if err != nil {
-		return nil
+		return 0
 	}
 	for _, i := range list {
 		if i.Flags&net.FlagLoopback == 0 && i.Flags&net.FlagUp != 0 && len(i.HardwareAddr) == 6 {
-			out = append(out, i.HardwareAddr.String())
+			n++
 		}
 	}
-	return out
+	return n
 }
 
-// spareMAC is a random address, locally administered.
-func spareMAC() string {
-	b := entropy()
-	return net.HardwareAddr{0x02, 0xb0, b[0], b[1], b[2], b[3]}.String()
-}
+// slotMAC is the address of device n until an interface is joined to it.
+func slotMAC(n int) string { return net.HardwareAddr{0x02, 0xb0, 0, 0, 0, byte(n)}.String() }
 
 // joinNetwork attaches the interfaces that the container's namespace has now.
 func (m *monitor) joinNetwork(n *wire.Network) (*agentpb.Network, error) {
@@ -84,9 +80,9 @@ func (m *monitor) joinNetwork(n *wire.Network) (*agentpb.Network, error) {
 	names := make(map[int]string)
 	for i := range n.Interfaces {
 		w := &n.Interfaces[i]
-		slot := m.slotFor(w.MAC)
+		slot := m.freeNIC()
 		if slot < 0 {
-			return nil, fmt.Errorf("interface %s was attached after the VM was made, which has no device left for it: attach interfaces before create, or one alone before start", w.Name)
+			return nil, fmt.Errorf("interface %s was attached after the VM was made, which has no device left for it: attach interfaces before create, or a single one before start", w.Name)
 		}
 		if err := tap.Attach(fmt.Sprint("bhtap", slot), w.Index, w.MTU); err != nil {
 			return nil, fmt.Errorf("interface %s: %w", w.Name, err)
@@ -94,7 +90,7 @@ func (m *monitor) joinNetwork(n *wire.Network) (*agentpb.Network, error) {
 		names[w.Index] = w.Name
 		a := &agentpb.Interface{Mac: m.nics[slot].mac, Name: w.Name, Mtu: uint32(w.MTU), Addresses: w.Addrs}
 		if w.MAC != a.Mac {
-			return nil, fmt.Errorf("interface %s was attached after the VM was made", w.Name)
+			a.SetMac = w.MAC
 		}
 		out.Interfaces = append(out.Interfaces, a)
 	}
@@ -106,21 +102,13 @@ func (m *monitor) joinNetwork(n *wire.Network) (*agentpb.Network, error) {
 	return out, nil
 }
 
-// slotFor finds the device with a MAC address, else a spare one.
-func (m *monitor) slotFor(mac string) int {
-	spare := -1
+// freeNIC takes the next device that is not in use, -1 if there is none.
+func (m *monitor) freeNIC() int {
 	for i := range m.nics {
-		switch n := &m.nics[i]; {
-		case n.used:
-		case n.mac == mac:
-			n.used = true
+		if !m.nics[i].used {
+			m.nics[i].used = true
 			return i
-		case spare < 0:
-			spare = i
 		}
 	}
-	if spare >= 0 {
-		m.nics[spare].used = true
-	}
-	return spare
+	return -1
 }

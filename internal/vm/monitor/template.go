@@ -21,8 +21,9 @@ import (
 // A template is a machine that was booted, asked to give back what it does not
 // need, and saved: the state of its devices and its memory. It has a channel,
 // a source of random numbers, a balloon, and an empty disk in the place of each
-// that a clone will have: the firmware's tables name only what is there at the
-// boot. The driver of disks is loaded in the clone, and so meets the clone's.
+// that a clone will have, a network device that leads nowhere too: the
+// firmware's tables name only what is there at the boot. The drivers of both are
+// loaded in the clone, and so meet the clone's.
 //
 //	CACHE/template-KEY/state   QEMU's devices
 //	CACHE/template-KEY/ram     the memory, with holes
@@ -53,11 +54,11 @@ var groups = []string{agentpb.GroupOverlay, agentpb.GroupErofs, agentpb.GroupRNG
 // template gives the template of this machine, made if there is none; nil if
 // the machine is to be booted: because it was asked for, because somebody else
 // is just making the template, or because it could not be made.
-func (m *monitor) template(disks int) *template {
+func (m *monitor) template(disks, nets int) *template {
 	if m.cfg.VM.NoTemplate {
 		return nil
 	}
-	t := &template{dir: filepath.Join(m.machine.dir, "template-"+m.templateKey(disks))}
+	t := &template{dir: filepath.Join(m.machine.dir, "template-"+m.templateKey(disks, nets))}
 	if t.ready() {
 		return t
 	}
@@ -77,7 +78,7 @@ func (m *monitor) template(disks int) *template {
 	if st, err := os.Stat(failed); err == nil && time.Since(st.ModTime()) < retry {
 		return nil
 	}
-	if err := m.makeTemplate(t, disks); err != nil {
+	if err := m.makeTemplate(t, disks, nets); err != nil {
 		_ = os.WriteFile(failed, []byte(err.Error()), 0o600)
 		fmt.Fprintf(os.Stderr, "bulkhead: no template for fast starts: %v\n", err)
 		return nil
@@ -91,12 +92,12 @@ func (t *template) ready() bool {
 }
 
 // templateKey names everything that a clone must have in common.
-func (m *monitor) templateKey(disks int) string {
+func (m *monitor) templateKey(disks, nets int) string {
 	h := sha256.New()
 	x := &m.machine
 	for _, s := range []string{
 		"2", host.BootID(), host.ProgramID(x.driver.Program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
-		fmt.Sprint(m.memory, x.cpus, disks), m.cfg.Container.Annotations[ownerAnnotation],
+		fmt.Sprint(m.memory, x.cpus, disks, nets), m.cfg.Container.Annotations[ownerAnnotation],
 	} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
@@ -107,7 +108,7 @@ func (m *monitor) templateKey(disks int) string {
 const ownerAnnotation = "dev.bulkhead.vm.owner"
 
 // makeTemplate boots a machine and saves it.
-func (m *monitor) makeTemplate(t *template, disks int) error {
+func (m *monitor) makeTemplate(t *template, disks, nets int) error {
 	removeOldTemplates(m.machine.dir)
 	cfg := m.machine.config(m.memory, filepath.Join(m.scratch, "template"))
 	if err := makeRAM(cfg.Memory); err != nil {
@@ -125,6 +126,9 @@ func (m *monitor) makeTemplate(t *template, disks int) error {
 			id = fmt.Sprint("disk", i)
 		}
 		cfg.Disks = append(cfg.Disks, hypervisor.Disk{ID: id, File: f, ReadOnly: true})
+	}
+	for i := range nets {
+		cfg.Nets = append(cfg.Nets, hypervisor.Net{ID: fmt.Sprint("net", i), MAC: slotMAC(i)})
 	}
 	vm, conn, err := m.machine.up(cfg)
 	if err != nil {

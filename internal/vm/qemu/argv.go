@@ -94,6 +94,11 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 		fd++
 	}
 	for _, n := range cfg.Nets {
+		if n.Tap == nil {
+			a = append(a, "-netdev", "hubport,id="+n.ID+",hubid=0",
+				"-device", dev("net", fmt.Sprintf(",netdev=%s,mac=%s", n.ID, n.MAC)))
+			continue
+		}
 		a = append(a,
 			"-netdev", fmt.Sprintf("tap,id=%s,fd=%d", n.ID, fd),
 			"-device", dev("net", fmt.Sprintf(",netdev=%s,mac=%s", n.ID, n.MAC)))

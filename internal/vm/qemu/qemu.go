@@ -112,7 +112,9 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 		files = append(files, disk.File)
 	}
 	for _, n := range cfg.Nets {
-		files = append(files, n.Tap)
+		if n.Tap != nil {
+			files = append(files, n.Tap)
+		}
 	}
 	for _, s := range cfg.Shares {
 		files = append(files, s.Socket)
