@@ -9,11 +9,18 @@ export CGO_ENABLED := 0
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-22s %s\n", $$1, $$2}'
 
-build: ## bin/bulkhead and bin/bulkhead-bench, static
-	go build -ldflags '-s -w' -o bin/ ./cmd/bulkhead ./cmd/bulkhead-bench
+build: ## bin/bulkhead, and the programs it starts beside it, static
+	go build -ldflags '-s -w' -o bin/ ./cmd/bulkhead ./cmd/bulkhead-bench ./cmd/bulkhead-vmm ./cmd/bulkhead-agent
 
 run: build ## the main job on real input: find, python3 and a pipeline behind the Sentry
 	@scripts/run.sh
+
+.PHONY: run-vm test-vm
+run-vm: build ## the VM wall on real input: installs QEMU and a kernel if missing (Debian, root)
+	@scripts/run-vm.sh
+
+test-vm: setup-test build ## the whole of the VM wall's tests: real machines, under TCG where KVM runs none (root)
+	BULKHEAD_VM_FULL=1 go test -count=1 -v -timeout 90m ./internal/vm/...
 
 test: setup-test build ## every test: units, then real programs and conformance cases behind the wall
 	@scripts/test.sh

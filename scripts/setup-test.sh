@@ -13,6 +13,13 @@ done
 [ -e /usr/include/stdio.h ] || need="$need libc6-dev"
 [ -x /usr/bin/python3 ] || need="$need python3"
 [ -e /usr/lib/python3/dist-packages ] || need="$need python3"
+# For the VM wall: where they may not be installed its tests are skipped.
+if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ]; then
+	[ -e /usr/bin/qemu-system-x86_64 ] || need="$need qemu-system-x86"
+	[ -e /usr/lib/qemu/virtiofsd ] || need="$need qemu-system-common"
+	[ -e /usr/bin/mkfs.erofs ] || need="$need erofs-utils"
+	ls /boot/vmlinuz-* >/dev/null 2>&1 || need="$need linux-image-cloud-amd64"
+fi
 [ -z "$need" ] && exit 0
 if [ "$(id -u)" != 0 ]; then
 	echo "Missing for the tests:$need. Install them as root: apt-get install$need" >&2

@@ -44,9 +44,9 @@ type Options struct {
 	// overlay needs that of what it lies over: it cannot cross the automounts
 	// that tell them apart. The numbers of inodes may then repeat.
 	OneTree bool
-	Flags uintptr // namespaces of its jail; 0: none may be made
-	Log   *os.File
-	Dir   string // a directory of the caller's own, for the socket's moment of life
+	Flags   uintptr // namespaces of its jail; 0: none may be made
+	Log     *os.File
+	Dir     string // a directory of the caller's own, for the socket's moment of life
 }
 
 // Server is a running daemon.
