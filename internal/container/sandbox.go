@@ -62,6 +62,9 @@ func (s *sentrySandbox) call(m wire.Method, args any, fds []int, result any) err
 }
 
 func (s *sentrySandbox) Start(net *wire.Network, fds []int) error {
+	if net != nil && net.Mode == wire.NetworkLoopback {
+		net = nil // nothing is taken over: a Start without arguments
+	}
 	return s.call(wire.MethodStart, wire.StartArgs{Network: net}, fds, nil)
 }
 

@@ -92,6 +92,9 @@ func Answered(limit time.Duration) {
 // dispatchControl decodes one request and calls its method. Descriptors that
 // the method does not take are closed.
 func dispatchControl(h ControlHandler, body []byte, fds []int) (result any, err error) {
+	if string(body) == plainStart {
+		return nil, h.Start(StartArgs{}, fds)
+	}
 	var req request
 	if err := json.Unmarshal(body, &req); err != nil {
 		closeAll(fds)
@@ -164,7 +167,7 @@ func marshalReply(result any, err error) ([]byte, error) {
 		return json.Marshal(&reply{Error: asControlError(err)})
 	}
 	if result == nil {
-		return []byte("{}"), nil
+		return []byte(emptyReply), nil
 	}
 	raw, err := json.Marshal(result)
 	if err != nil {
