@@ -163,8 +163,13 @@ func (m *monitor) placeholder() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	os.Remove(f.Name())
-	return f, f.Truncate(4096)
+	defer f.Close()
+	defer os.Remove(f.Name())
+	if err := f.Truncate(4096); err != nil {
+		return nil, err
+	}
+	// Read-only, as QEMU asks of the descriptor of such a disk.
+	return os.Open(f.Name())
 }
 
 func saveTo(vm hypervisor.VM, dir, ram string) error {

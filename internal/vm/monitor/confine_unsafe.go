@@ -1,0 +1,34 @@
+package monitor
+
+import (
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/confine"
+)
+
+// dropRights leaves the monitor, before it takes a word from the container,
+// what it still needs: to end a hypervisor of another uid, and to join network
+// devices when the container starts.
+func (m *monitor) dropRights() error {
+	if err := confine.NoNewPrivs(); err != nil {
+		return err
+	}
+	keep := uint32(1 << unix.CAP_KILL)
+	if len(m.nics) > 0 {
+		keep |= 1 << unix.CAP_NET_ADMIN
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: keep, Permitted: keep}}
+	if !m.cfg.Container.Privileges.UserNamespace && !m.cfg.Container.Privileges.HostRoot {
+		data = [2]unix.CapUserData{} // an ordinary user has none
+	}
+	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data)), 0)
+	if e != 0 {
+		return fmt.Errorf("dropping capabilities: %w", e)
+	}
+	return nil
+}
