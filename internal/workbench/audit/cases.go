@@ -115,7 +115,7 @@ var allCases = sync.OnceValue(func() []testCase {
 		out = append(out, plainCase(familyCalls, nr, 0))
 	}
 	out = append(out, wideCases()...)
-	for nr := uint32(0); nr <= lastNumber; nr++ {
+	for _, nr := range x32Numbers() {
 		out = append(out, plainCase(familyX32, nr, x32Bit))
 	}
 	for nr := uint32(0); nr <= lastNumber; nr++ {
@@ -129,6 +129,20 @@ var allCases = sync.OnceValue(func() []testCase {
 })
 
 const x32Bit = 0x40000000
+
+// x32Numbers are a part of x86-64's numbers, for a kernel has all of x32 or
+// none, and all that are x32's own (512 to 547).
+func x32Numbers() []uint32 {
+	var out []uint32
+	for nr := uint32(0); nr < 16; nr++ {
+		out = append(out, nr)
+	}
+	out = append(out, 39, 41, 57, 101, 157, 165, 202, 250, 272, 321, 425)
+	for nr := uint32(512); nr <= 547; nr++ {
+		out = append(out, nr)
+	}
+	return out
+}
 
 func plainCase(family string, nr, bit uint32) testCase {
 	name := callName(nr)

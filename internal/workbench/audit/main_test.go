@@ -139,7 +139,7 @@ func TestCases(t *testing.T) {
 			t.Errorf("no call %s", name)
 		}
 	}
-	if len(seen) < 2000 {
+	if len(seen) < 1600 {
 		t.Errorf("only %d cases", len(seen))
 	}
 }

@@ -241,7 +241,7 @@ func (r *Record) wideSection() section {
 // entrySection: the other ways into the kernel.
 func (r *Record) entrySection() section {
 	s := section{id: "entries", title: "Other ways into the kernel",
-		about: fmt.Sprintf("int 0x80 is the 32-bit way in, with numbers of its own; x32 is the 64-bit one with bit 30 set. %d numbers each.", lastNumber+1),
+		about: fmt.Sprintf("int 0x80 is the 32-bit way in, with numbers of its own; x32 is the 64-bit one with bit 30 set. %d and %d numbers.", r.count(familyI386), r.count(familyX32)),
 		head:  []string{"where", "int 0x80: answered", "refused", "killed", "x32: answered", "refused", "killed"}}
 	for _, c := range r.live() {
 		i, x := r.tally(c, familyI386), r.tally(c, familyX32)
