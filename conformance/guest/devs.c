@@ -1,5 +1,6 @@
 // Device nodes, sysfs, getrandom, uname, sysinfo and the like.
 #include "case.h"
+#include <sys/klog.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/sysinfo.h>
@@ -156,6 +157,25 @@ CASE(sysfs_cpus) {
 CASE(sysfs_loopback) {
 	STR(slurp("/sys/class/net/lo/mtu"), "65536\n");
 	EQ(atoi(slurp("/sys/class/net/lo/type")), 772);
+}
+
+CASE(kernel_log) {
+	int n = klogctl(10 /* SYSLOG_ACTION_SIZE_BUFFER */, NULL, 0);
+	if (n < 0 && errno == EPERM) SKIP("the log is kept from this user");
+	CHECK(n >= 4096);
+	char *b = calloc(1, n);
+	EQ(klogctl(3, b, 0), 0);
+	CHECK(klogctl(3, b, n) >= 0); // all there is
+	CHECK(OK(klogctl(9, NULL, 0)) >= 0);
+	ERR(klogctl(3, NULL, 10), EINVAL);
+	ERR(klogctl(3, b, -1), EINVAL);
+	ERR(klogctl(99, b, 10), EINVAL);
+	ERR(klogctl(8, NULL, 9), EINVAL);
+	CHILD(p) {
+		if (geteuid() == 0) OK(setresuid(1000, 1000, 1000));
+		ERR(klogctl(9, NULL, 0), EPERM);
+	}
+	JOIN(p);
 }
 
 static void layout_text(void) {}

@@ -41,10 +41,11 @@ func init() {
 	refuse("inode flags of Linux 6.17 are not built", unix.ENOSYS,
 		Row{Nr: 468, Name: "file_getattr", Args: "fd path ptr size hex"},
 		Row{Nr: 469, Name: "file_setattr", Args: "fd path ptr size hex"})
+	refuse("superseded by statfs(2) and /proc/filesystems; as a kernel without CONFIG_SYSFS_SYSCALL", unix.ENOSYS,
+		Row{Nr: unix.SYS_USTAT, Name: "ustat", Args: "dev ptr"},
+		Row{Nr: unix.SYS_SYSFS, Name: "sysfs", Args: "int int int"})
 	refuse("never existed in Linux, or no more", unix.ENOSYS,
 		Row{Nr: unix.SYS_USELIB, Name: "uselib", Args: "path"},
-		Row{Nr: unix.SYS_USTAT, Name: "ustat", Args: "dev ptr"},
-		Row{Nr: unix.SYS_SYSFS, Name: "sysfs", Args: "int int int"},
 		Row{Nr: unix.SYS_LOOKUP_DCOOKIE, Name: "lookup_dcookie", Args: "hex str:out size"},
 		Row{Nr: unix.SYS_EPOLL_CTL_OLD, Name: "epoll_ctl_old"},
 		Row{Nr: unix.SYS_EPOLL_WAIT_OLD, Name: "epoll_wait_old"},
