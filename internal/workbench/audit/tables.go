@@ -152,11 +152,11 @@ func (r *Record) wallSections() []section {
 			case !p.Traced:
 				s.about = "It was not traced."
 			case len(unused) > 0:
-				names := make([]string, 0, len(unused))
+				var names []string
 				for _, u := range unused {
-					names = append(names, u.Call)
+					names = append(names, fmt.Sprintf("%s (%s)", u.Call, u.Reason))
 				}
-				s.about = fmt.Sprintf("%d rules; the traced run needed all but %d: %s. Those stand for what that run did not do.", len(p.Rules), len(unused), strings.Join(names, ", "))
+				s.about = fmt.Sprintf("%d rules; the traced run needed all but %d: %s. Those stand for what that run did not do.", len(p.Rules), len(unused), strings.Join(names, "; "))
 			default:
 				s.about = fmt.Sprintf("%d rules; the traced run needed every one.", len(p.Rules))
 			}
