@@ -50,6 +50,7 @@ func (m *monitor) watchShare(s *virtiofs.Server) {
 // destroy ends what is still there and waits for it.
 func (m *monitor) destroy() {
 	m.cancel()
+	m.leaveNetwork()
 	if m.vm != nil {
 		m.vm.Kill()
 	}

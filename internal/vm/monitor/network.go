@@ -23,6 +23,7 @@ type nic struct {
 	tap  *os.File
 	mac  string
 	used bool
+	peer int // index of the interface it is joined to, 0 if none
 }
 
 // maxNICs is how many interfaces a VM can have.
@@ -87,6 +88,7 @@ func (m *monitor) joinNetwork(n *wire.Network) (*agentpb.Network, error) {
 		if err := tap.Attach(fmt.Sprint("bhtap", slot), w.Index, w.MTU); err != nil {
 			return nil, fmt.Errorf("interface %s: %w", w.Name, err)
 		}
+		m.nics[slot].peer = w.Index
 		names[w.Index] = w.Name
 		a := &agentpb.Interface{Mac: m.nics[slot].mac, Name: w.Name, Mtu: uint32(w.MTU), Addresses: w.Addrs}
 		if w.MAC != a.Mac {
@@ -100,6 +102,15 @@ func (m *monitor) joinNetwork(n *wire.Network) (*agentpb.Network, error) {
 		})
 	}
 	return out, nil
+}
+
+// leaveNetwork takes the rules away that join the interfaces.
+func (m *monitor) leaveNetwork() {
+	for _, n := range m.nics {
+		if n.peer > 0 {
+			tap.Detach(n.peer)
+		}
+	}
 }
 
 // freeNIC takes the next device that is not in use, -1 if there is none.

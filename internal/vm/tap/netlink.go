@@ -106,14 +106,18 @@ func tcmsg(index int, handle, parent, info uint32) []byte {
 	return b
 }
 
-// ingress adds the ingress queue; one that is there already will do.
+// ingress makes the ingress queue anew: the rules of an earlier VM in this
+// namespace, which was killed, would lead to a tap that is gone.
 func (c *conn) ingress(index int) error {
+	c.noIngress(index)
 	b := attr(tcmsg(index, ingressHandle, ingressParent, 0), tcaKind, []byte("ingress\x00"))
-	err := c.request(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b)
-	if err == unix.EEXIST {
-		return nil
-	}
-	return err
+	return c.request(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b)
+}
+
+// noIngress removes the queue with its rules, if there is one.
+func (c *conn) noIngress(index int) {
+	b := attr(tcmsg(index, ingressHandle, ingressParent, 0), tcaKind, []byte("ingress\x00"))
+	_ = c.request(unix.RTM_DELQDISC, 0, b)
 }
 
 // redirect adds a filter for every frame: matchall where the kernel has it,

@@ -62,6 +62,16 @@ func Attach(tap string, index, mtu int) error {
 	return nil
 }
 
+// Detach takes the rules of an interface away again.
+func Detach(index int) {
+	c, err := dial()
+	if err != nil {
+		return
+	}
+	defer c.close()
+	c.noIngress(index)
+}
+
 func linkIndex(name string) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -53,7 +53,18 @@ func attach(t *testing.T) {
 		t.Error(err)
 		return
 	}
-	if err := Attach("bhtest0", index, 1400); err != nil {
+	// One that was killed has left rules that lead nowhere.
+	stale, err := Open("bhtest1")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	err = Attach("bhtest1", index, 0)
+	stale.Close()
+	if err == nil {
+		err = Attach("bhtest0", index, 1400)
+	}
+	if err != nil {
 		t.Error(err)
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,7 +86,7 @@ func newBox(t *testing.T) *box {
 	if err := os.WriteFile(filepath.Join(bin, "busybox"), raw, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "cat", "echo", "sleep", "id", "ps", "ip", "wget", "tty", "stty", "true", "ls", "kill", "date"} {
+	for _, name := range []string{"sh", "cat", "echo", "sleep", "id", "ps", "ip", "nc", "tty", "stty", "true", "ls", "kill", "date"} {
 		if err := os.Symlink("busybox", filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -414,8 +413,18 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "from the host\n") }))
-	b.args("sh", "-c", "ip addr show eth0; ip route; wget -T 30 -O - http://"+l.Addr().String())
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, "from the host\n")
+			c.Close()
+		}
+	}()
+	host, port, _ := net.SplitHostPort(l.Addr().String())
+	b.args("sh", "-c", "ip addr show eth0; ip route; nc -w 30 "+host+" "+port+" </dev/null")
 	out, code := b.run("", "run", "--bundle", b.bundle, b.id)
 	if code != 0 || !strings.Contains(out, "10.231.77.2/24") || !strings.Contains(out, "default via 10.231.77.1") || !strings.Contains(out, "from the host") {
 		t.Errorf("exit status %d\n%s", code, out)
