@@ -39,6 +39,9 @@ conform: setup-test build ## the conformance cases and programs (CONFORM_RUN=reg
 oci: build ## the OCI runtime specification's validation suite, beside runc (root)
 	@scripts/oci.sh $(OCI_RUN)
 
+soak: build ## sandboxes over and over, several at a time, then one that stays (SOAK_MINUTES=5)
+	@scripts/soak.sh $${SOAK_MINUTES:-5}
+
 race: ## the unit tests under the race detector
 	CGO_ENABLED=1 go test -race -count=1 ./internal/...
 
