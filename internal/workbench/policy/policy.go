@@ -30,9 +30,10 @@ type Policy struct {
 	Exempt   []*Exemption `yaml:"exempt" doc:"Namespaces that the policy does not judge."`
 	Rules    []*Rule      `yaml:"rules" doc:"Which workload is of which class. The first rule that matches decides."`
 
-	file string
-	pos  positions
-	warn []string // what check found that is no mistake
+	file  string
+	pos   positions
+	warn  []string // what check found that is no mistake
+	named string   // digest, once it was asked for
 }
 
 // Wall says what stands between a container's code and the host's kernel. The

@@ -119,11 +119,15 @@ func (p *Policy) metadata(name, from string) fields {
 
 // digest names the rendered decision: the same rules give the same digest.
 func (p *Policy) digest() string {
+	if p.named != "" {
+		return p.named
+	}
 	h := sha256.New()
 	for _, v := range p.variables(subjectPods) {
 		fmt.Fprintf(h, "%s\x00%s\x00", v.Name, v.Expression)
 	}
-	return fmt.Sprintf("v%d-%x", p.Version, h.Sum(nil)[:8])
+	p.named = fmt.Sprintf("v%d-%x", p.Version, h.Sum(nil)[:8])
+	return p.named
 }
 
 // runtimeClass: https://kubernetes.io/docs/concepts/containers/runtime-class/
