@@ -16,6 +16,9 @@ import (
 
 // streamOf tells whether fd is a pipe or a stream socket.
 func streamOf(fd *vfs.FileDescription) (pipe *pipefs.File, sock socket.Socket) {
+	if fd.Seekable() {
+		return nil, nil
+	}
 	switch f := fd.Impl.(type) {
 	case *pipefs.File:
 		return f, nil
