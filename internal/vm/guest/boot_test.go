@@ -69,7 +69,18 @@ func artifacts(t *testing.T) (cache *Cache, vmlinux, initramfs string) {
 // boot starts QEMU and waits for the agent's first word.
 func boot(t *testing.T, extra ...string) *vm {
 	t.Helper()
-	_, vmlinux, initramfs := artifacts(t)
+	_, _, initramfs := artifacts(t)
+	v := start(t, initramfs, extra...)
+	v.connect(t)
+	v.hello = time.Since(v.started)
+	v.bootCPU = v.cpu()
+	return v
+}
+
+// start starts QEMU with an initramfs.
+func start(t *testing.T, initramfs string, extra ...string) *vm {
+	t.Helper()
+	_, vmlinux, _ := artifacts(t)
 	dir := t.TempDir()
 	sock := filepath.Join(dir, "agent.sock")
 	accel := os.Getenv("BULKHEAD_VM_ACCEL")
@@ -102,9 +113,6 @@ func boot(t *testing.T, extra ...string) *vm {
 		}
 	})
 	v.sock = sock
-	v.connect(t)
-	v.hello = time.Since(v.started)
-	v.bootCPU = v.cpu()
 	return v
 }
 

@@ -97,6 +97,7 @@ func newBox(t *testing.T) *box {
 	b.edit(func(c map[string]any) {
 		c["annotations"] = map[string]any{"dev.bulkhead.wall": "vm"}
 		c["process"].(map[string]any)["terminal"] = false
+		c["root"].(map[string]any)["readonly"] = false
 	})
 	b.args("sh", "-c", "echo started; sleep 10000")
 	t.Cleanup(b.check)
