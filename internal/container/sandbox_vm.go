@@ -171,6 +171,9 @@ func (l *launch) encodeVM() ([]byte, error) {
 func (l *launch) forVM(o *wire.VMOptions, dir string) {
 	l.vm = o
 	o.UID = vmUID(dir)
+	if o.Cache == "" {
+		o.Cache = vmCache()
+	}
 	l.sentryPlans = vmPlans(os.Geteuid(), os.Getegid())
 	l.goferPlans = nil
 	if o.LiveRoot {
@@ -180,6 +183,24 @@ func (l *launch) forVM(o *wire.VMOptions, dir string) {
 	// shared by all who have the same root.
 	l.sentry.Root.Overlay = wire.OverlayMemory
 	l.gofer.Mounts[0].Readonly = true
+}
+
+// vmCache is an ordinary user's own cache, as the XDG Base Directory
+// Specification has it: the monitor is root in its namespace, and would take
+// root's. "" is that.
+func vmCache() string {
+	if os.Geteuid() == 0 {
+		return ""
+	}
+	base := os.Getenv("XDG_CACHE_HOME")
+	if !filepath.IsAbs(base) {
+		home := os.Getenv("HOME")
+		if !filepath.IsAbs(home) {
+			return ""
+		}
+		base = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(base, "bulkhead")
 }
 
 // vmOverhead is what a limit of memory leaves to the hypervisor.

@@ -91,7 +91,7 @@ func checkOwner(dir string) error {
 			return fmt.Errorf("the VM's cache: %s is no directory", at)
 		case at == dir && sys.Uid != me:
 			return fmt.Errorf("the VM's cache: %s belongs to uid %d, not to %d", at, sys.Uid, me)
-		case sys.Uid != me && sys.Uid != 0:
+		case sys.Uid != me && sys.Uid != 0 && !unmappedRoot(sys.Uid):
 			return fmt.Errorf("the VM's cache: %s, above it, belongs to uid %d", at, sys.Uid)
 		case sys.Mode&0o022 != 0 && (at == dir || sys.Mode&unix.S_ISVTX == 0):
 			return fmt.Errorf("the VM's cache: others may write to %s (mode %#o): chmod go-w %s", at, sys.Mode&0o7777, at)
@@ -100,6 +100,22 @@ func checkOwner(dir string) error {
 			return nil
 		}
 	}
+}
+
+// unmappedRoot says whether uid can be the host's root as a user namespace
+// without it shows it (user_namespaces(7), "unmapped user IDs"). The file's
+// owner may be any other that is not mapped; the user's own home is below.
+func unmappedRoot(uid uint32) bool {
+	const overflow = 65534
+	if uid != overflow {
+		return false
+	}
+	raw, err := os.ReadFile("/proc/self/uid_map")
+	var inside, outside, size uint64
+	if _, serr := fmt.Sscan(string(raw), &inside, &outside, &size); err != nil || serr != nil {
+		return false
+	}
+	return size == 1 && outside != 0
 }
 
 // get finds an entry, or makes it. Two who want to make the same one wait for
