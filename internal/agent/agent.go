@@ -75,6 +75,7 @@ func Main(version string) error {
 	}
 	a.options = parseOptions(string(cmdline))
 	debug = a.options.debug
+	say("main began at %.3f", float64(a.initNanos)/1e9)
 	if a.modules, err = newModules(dir); err != nil {
 		return err
 	}
@@ -123,6 +124,7 @@ func (a *Agent) protect() error {
 // serve answers the host until the channel ends for good.
 func (a *Agent) serve(ch channel) error {
 	a.channelNanos = bootNanos()
+	say("the channel is open")
 	go a.reap()
 	for {
 		conn, err := ch.next()
@@ -136,6 +138,7 @@ func (a *Agent) serve(ch channel) error {
 			continue
 		}
 		a.helloNanos = bootNanos()
+		say("the host has said hello")
 		a.mu.Lock()
 		a.session, a.snapshot = s, false
 		a.mu.Unlock()
