@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -48,6 +49,9 @@ func (m *monitor) makeVolumes(cfg *hypervisor.Config) error {
 }
 
 func (m *monitor) share(cfg *hypervisor.Config, tag string, cache virtiofs.Cache, trees []virtiofs.Tree) error {
+	if m.cfg.Container.Privileges.UserNamespace {
+		return errors.New("behind the VM wall an ordinary user has no volumes and not the host's root: virtiofsd serves no programs in a user namespace; give do a --root-dir, or start it as root")
+	}
 	o := virtiofs.Options{Trees: trees, Cache: cache, OneTree: tag == rootTag && !m.writableRoot(), Dir: m.scratch, Log: os.Stderr}
 	if m.cfg.Container.Privileges.MountNamespace {
 		o.Flags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWPID
