@@ -28,7 +28,7 @@ curl -sf $u/big | cmp - www/big; want "$(curl -sf -r 100-199 $u/big | md5sum)" "
 curl -sf --cacert cert.pem https://127.0.0.1:$((port + 1))/big | cmp - www/big
 for i in $(seq 100); do echo "url = $u/index.html"; done > urls; curl -sf -Z --parallel-max 10 -K urls | grep -c "hello nginx" | grep -qx 100
 seq 1 8 | xargs -P 4 -I{} curl -sf -o out.{} $u/big; for i in $(seq 1 8); do cmp out.$i www/big; done
-conf two; kill -HUP $pid; for i in $(seq 200); do [ "$(curl -sf $u/v)" = two ] && break; sleep 0.05; done; want "$(curl -sf $u/v)" two
+conf two; kill -HUP $pid; n=0; for i in $(seq 400); do [ "$(curl -sf $u/v)" = two ] && n=$((n + 1)) || n=0; [ $n -lt 10 ] || break; sleep 0.05; done; want $n 10 # the old workers accept for a while
 mv access.log old.log; kill -USR1 $pid; for i in $(seq 200); do [ -e access.log ] && break; sleep 0.05; done; curl -sf $u/ > /dev/null; for i in $(seq 100); do [ -s access.log ] && break; sleep 0.05; done; grep -q "GET / HTTP" access.log; [ "$(wc -l < old.log)" -ge 110 ]
 kill -QUIT $pid; wait $pid; curl -s $u/ && die "still there" || want $? 7
 ! grep -E "alert|emerg|crit" error.log
