@@ -33,6 +33,10 @@ want "$(for i in 1 2 3; do (sleep 0.0$i; echo $i) & done | cat | sort)" $'1\n2\n
 out=$(bash -c 'set -m; sleep 100 & jobs -r | grep -c Running; kill -STOP %1; sleep 0.2; jobs -s | grep -c Stopped; kill %1; kill -CONT %1; wait %1; echo $?' 2>/dev/null)
 want "$out" $'1\n1\n143'
 
+# handlers whose frames lie at the very top of the address space: the shell catches SIGCHLD
+want "$(setarch -R dash -c 'true | cat; (exit 3) | cat; echo fine')" fine
+want "$(setarch -R bash -c 'trap "echo caught" USR1; kill -USR1 $$; (exit 3); echo $?')" $'caught\n3'
+
 # job control on a terminal of its own
 cat > session <<'S'
 PS1='$ '

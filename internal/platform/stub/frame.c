@@ -93,7 +93,7 @@ static int fp_restore(u8 *host, u8 *guest)
 		fp_reset(host);
 		return 0;
 	}
-	if ((u64)guest >= STUB_BASE - 0x10000 || stub_copy(host, guest, 464) || stub_copy(sw, guest + 464, 8))
+	if ((u64)guest > STUB_BASE - n || stub_copy(host, guest, 464) || stub_copy(sw, guest + 464, 8))
 		return -1;
 	*(u32 *)(host + 24) &= 0xffff;
 	if (n <= 512)
@@ -120,7 +120,7 @@ s64 guest_sigreturn(struct ucontext *uc)
 {
 	struct ucontext g;
 	u64 at = uc->r.rsp;
-	if (at >= STUB_BASE - 0x1000 || stub_copy(&g, (void *)at, sizeof g))
+	if (at > STUB_BASE - sizeof g || stub_copy(&g, (void *)at, sizeof g))
 		return -14;
 	if (fp_restore(uc->fpstate, g.fpstate))
 		return -14;
