@@ -294,7 +294,7 @@ func (l *launch) sysProcAttr(plan nsPlan, ctty bool) *syscall.SysProcAttr {
 func bounds(argv []string) []string {
 	switch {
 	case slices.Contains(argv, "sentry"):
-		return []string{"GOGC=off", "GOMEMLIMIT=" + strconv.Itoa(wire.SentryFirstGC), "GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+2)}
+		return []string{"GOGC=off", "GOMEMLIMIT=" + strconv.Itoa(wire.SentryFirstGC), "GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+8)}
 	case slices.Contains(argv, "gofer"):
 		return []string{"GOMEMLIMIT=33554432", "GOMAXPROCS=1"}
 	}

@@ -28,6 +28,7 @@ func (t *Thread) Fork() (*Thread, error) {
 		return fail(unix.EAGAIN)
 	}
 	child.inherited = t.CPU()
+	child.policy.allowed.Store(t.policy.allowed.Load())
 	t.add(opRecvFD, 2)
 	t.add(opFork)
 	switch t.Do() {
@@ -79,6 +80,7 @@ func (t *Thread) Clone(st CloneState) (*Thread, error) {
 		tls = 1
 	}
 	child.inherited = t.CPU()
+	child.policy.allowed.Store(t.policy.allowed.Load())
 	t.add(opClone, kind, uint64(child.index), st.SP, st.TLS, tls)
 	switch t.Do() {
 	case KindDone:

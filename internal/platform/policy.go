@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -39,13 +40,14 @@ const (
 // policy is a thread's way of waiting. Fields without a note are the own
 // goroutine's.
 type policy struct {
-	mode   atomic.Uint32 // changed by the own goroutine; and from hand to free by the ticker
-	cpu    atomic.Int32  // hand, spin: the guest's
-	calls  atomic.Uint32 // events, for the ticker
-	parked atomic.Int64  // ns spent parked, for the ticker
-	moveTo atomic.Int32  // where the ticker wants the pair, +1; 0 nowhere
-	seat   *Seat         // the Sentry's thread; set by Begin
-	stays  atomic.Int64  // not brought to a waker's CPU before this time-stamp
+	mode    atomic.Uint32 // changed by the own goroutine; and from hand to free by the ticker
+	cpu     atomic.Int32  // hand, spin: the guest's
+	calls   atomic.Uint32 // events, for the ticker
+	parked  atomic.Int64  // ns spent parked, for the ticker
+	moveTo  atomic.Int32  // where the ticker wants the pair, +1; 0 nowhere
+	seat    *Seat         // the Sentry's thread; set by Begin
+	allowed atomic.Uint64 // the CPUs that the guest may use; 0: any
+	stays   atomic.Int64  // not brought to a waker's CPU before this time-stamp
 
 	replied int64 // time-stamp counter at the last reply
 	avg     int64 // of the guest's time between calls, in ticks times 16
@@ -86,7 +88,7 @@ func (t *Thread) Attract() {
 		return
 	}
 	cpu := int32(currentCPU())
-	if p.cpu.Load() == cpu || int(cpu) >= sched.cpus {
+	if p.cpu.Load() == cpu || int(cpu) >= sched.cpus || !p.may(int(cpu)) {
 		return
 	}
 	now := rdtsc()
@@ -97,6 +99,31 @@ func (t *Thread) Attract() {
 	pinThread(t.tid, 1<<uint(cpu))
 	p.seat.Pin(int(cpu))
 	p.cpu.Store(cpu)
+}
+
+// Allow confines the guest's thread to the CPUs of mask (sched_setaffinity(2)).
+// The Sentry's own thread goes where it serves best.
+func (t *Thread) Allow(mask uint64) {
+	p := &t.policy
+	mask &= sched.all
+	if sched.cpus < 2 || mask == 0 {
+		return
+	}
+	p.allowed.Store(mask)
+	if p.mode.Load() == modeFree {
+		pinThread(t.tid, mask)
+	} else if !p.may(int(p.cpu.Load())) {
+		p.moveTo.Store(int32(bits.TrailingZeros64(mask)) + 1)
+	}
+}
+
+func (p *policy) may(cpu int) bool { return p.mask()>>uint(cpu)&1 != 0 }
+
+func (p *policy) mask() uint64 {
+	if m := p.allowed.Load(); m != 0 {
+		return m
+	}
+	return sched.all
 }
 
 // wait returns when it is the Sentry's turn (true) or the host thread is dead.
@@ -203,7 +230,7 @@ func (p *policy) sample(t *Thread) {
 			p.enterSpin(t)
 		}
 	case modeSpin:
-		if avg > thinMicros*us {
+		if avg > thinMicros*us || p.moveTo.Load() != 0 {
 			p.leaveSpin(t)
 		}
 	}
@@ -213,6 +240,9 @@ func (p *policy) sample(t *Thread) {
 func (p *policy) pin(t *Thread, cpu int) {
 	if cpu < 0 || cpu >= sched.cpus {
 		return
+	}
+	if !p.may(cpu) {
+		cpu = bits.TrailingZeros64(p.mask())
 	}
 	if sched.cpus > 1 && t.inherited != cpu {
 		pinThread(t.tid, 1<<uint(cpu))
@@ -263,7 +293,7 @@ func (t *Thread) Begin(cpu int, seat *Seat) {
 	case cpu >= 0:
 		p.pin(t, cpu)
 	case t.inherited >= 0:
-		pinThread(t.tid, sched.all)
+		pinThread(t.tid, p.mask())
 	}
 }
 

@@ -130,7 +130,7 @@ func (s *scheduler) look(d time.Duration) bool {
 func (s *scheduler) release(t *Thread) {
 	if t.policy.mode.CompareAndSwap(modeHand, modeFree) {
 		atomic.StoreUint32(&t.slot.yields, 0)
-		pinThread(t.tid, s.all)
+		pinThread(t.tid, t.policy.mask())
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *scheduler) balance(demand []float64) {
 	s.uneven = 0
 	var best *Thread
 	for t := range s.threads {
-		if int(t.policy.cpu.Load()) == hi && t.policy.mode.Load() == modeHand && t.policy.demand > 0 && (best == nil || t.policy.demand < best.policy.demand) {
+		if int(t.policy.cpu.Load()) == hi && t.policy.mode.Load() == modeHand && t.policy.demand > 0 && t.policy.may(lo) && (best == nil || t.policy.demand < best.policy.demand) {
 			best = t
 		}
 	}

@@ -198,6 +198,7 @@ func (t *Task) becomeProgram(p *program, l *loaded) {
 		t.keepMask(old)
 		t.leaveHost(old)
 	}
+	t.allow(l.th)
 	l.th.Begin(cpu, t.seat)
 	t.plat.th.Store(l.th)
 	t.plat.vforker.end()

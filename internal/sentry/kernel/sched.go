@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
 )
 
@@ -108,7 +109,20 @@ func (t *Task) SetAffinity(s CPUSet) abi.Errno {
 	t.sched.mu.Lock()
 	t.sched.affinity, t.sched.pinned = s, true
 	t.sched.mu.Unlock()
+	if th := t.plat.th.Load(); th != nil {
+		th.Allow(s[0]) // the platform places threads on the first 64 CPUs
+	}
 	return 0
+}
+
+// allow confines a new host thread as its task is.
+func (t *Task) allow(th *platform.Thread) {
+	t.sched.mu.Lock()
+	s, pinned := t.sched.affinity, t.sched.pinned
+	t.sched.mu.Unlock()
+	if pinned {
+		th.Allow(s[0])
+	}
 }
 
 // SchedParams are a task's settings.

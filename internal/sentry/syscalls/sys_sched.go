@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Policies, priorities and affinities are kept and shown; the host's scheduler
-// treats all guest threads alike.
+// Policies and priorities are kept and shown; the host's scheduler treats all
+// guest threads alike. Affinities place the guest's threads.
 func init() {
 	const kept = "settings are kept and shown; the host's scheduler does not follow them"
 	register(
@@ -22,7 +22,7 @@ func init() {
 		Row{Nr: unix.SYS_SCHED_GET_PRIORITY_MAX, Name: "sched_get_priority_max", Args: "int", Fn: sysSchedPriorityMax},
 		Row{Nr: unix.SYS_SCHED_GET_PRIORITY_MIN, Name: "sched_get_priority_min", Args: "int", Fn: sysSchedPriorityMin},
 		Row{Nr: unix.SYS_SCHED_RR_GET_INTERVAL, Name: "sched_rr_get_interval", Args: "pid ptr", Fn: sysSchedRRInterval},
-		Row{Nr: unix.SYS_SCHED_SETAFFINITY, Name: "sched_setaffinity", Args: "pid size ptr", Fn: sysSchedSetaffinity, Missing: kept},
+		Row{Nr: unix.SYS_SCHED_SETAFFINITY, Name: "sched_setaffinity", Args: "pid size ptr", Fn: sysSchedSetaffinity},
 		Row{Nr: unix.SYS_SCHED_GETAFFINITY, Name: "sched_getaffinity", Args: "pid size ptr", Fn: sysSchedGetaffinity},
 		Row{Nr: unix.SYS_SCHED_SETATTR, Name: "sched_setattr", Args: "pid ptr hex", Fn: sysSchedSetattr, Missing: kept + "; SCHED_DEADLINE"},
 		Row{Nr: unix.SYS_SCHED_GETATTR, Name: "sched_getattr", Args: "pid ptr size hex", Fn: sysSchedGetattr},
