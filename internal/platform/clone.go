@@ -134,13 +134,21 @@ func (t *Thread) gone() bool {
 	return atomic.LoadUint32(&t.slot.hostTID) == 0 || t.proc.Dead()
 }
 
-// SetRobust and Robust are the head of the guest's robust list, a word of the
+// SetRobust (by the own goroutine) and Robust are the head of the guest's robust list, a word of the
 // guest's own.
 func (t *Thread) SetRobust(head uint64) { atomic.StoreUint64(&t.slot.robust, head) }
-func (t *Thread) Robust() uint64        { return atomic.LoadUint64(&t.slot.robust) }
+func (t *Thread) Robust() uint64 {
+	t.area.mu.Lock()
+	defer t.area.mu.Unlock()
+	if t.area.slots[t.index] != t {
+		return 0 // gone, and its slot with it
+	}
+	return atomic.LoadUint64(&t.slot.robust)
+}
 
 // LendMask lets the stub change the guest's signal mask, from m on; RecallMask
-// ends that. Mask is what it has now, a word of the guest's own.
+// ends that. Mask is what it has now, a word of the guest's own. The slot must
+// not be freed meanwhile.
 func (t *Thread) LendMask(m uint64) {
 	atomic.StoreUint64(&t.slot.mask, m)
 	atomic.StoreUint32(&t.slot.maskable, 1)

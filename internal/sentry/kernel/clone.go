@@ -217,6 +217,9 @@ func (t *Task) exit(status uint32) platform.Kind {
 	t.BeginExit()
 	t.acctHost()
 	th := t.plat.th.Load()
+	if th != nil {
+		t.keepMask(th) // from here on nobody looks into the slot
+	}
 	t.plat.th.Store(nil)
 	if th != nil {
 		t.leaveHost(th)
