@@ -20,16 +20,6 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/rest"
 )
 
-// VsockCID is the guest's address; each VM has a vsock of its own.
-const VsockCID = 3
-
-// Process is the hypervisor's, as the jail starts it.
-type Process interface {
-	Kill()
-	Done() <-chan struct{}
-	Err() error
-}
-
 // Driver starts Cloud Hypervisor.
 type Driver struct {
 	Program string
@@ -37,7 +27,7 @@ type Driver struct {
 	Dir string
 	// Spawn starts the program with these arguments; files become its
 	// descriptors from 3 on.
-	Spawn func(argv []string, files []*os.File) (p Process, pid int, err error)
+	Spawn func(argv []string, files []*os.File) (p hypervisor.Process, pid int, err error)
 }
 
 // Name is the program's.
@@ -122,7 +112,7 @@ func (d *Driver) config(cfg *hypervisor.Config) (vmConfig, []*os.File) {
 		Memory:  memory{cfg.Memory.Bytes, true},
 		Payload: payload{cfg.Kernel, cfg.Initrd, cfg.Append},
 		RNG:     source{"/dev/urandom"},
-		Vsock:   vsock{VsockCID, filepath.Join(d.Dir, "vsock")},
+		Vsock:   vsock{hypervisor.VsockCID, filepath.Join(d.Dir, "vsock")},
 		Serial:  consoleConfig{Mode: "Null"},
 		Console: consoleConfig{Mode: "Off"},
 	}
@@ -180,7 +170,7 @@ func (d *Driver) Start(cfg *hypervisor.Config) (hypervisor.VM, error) {
 }
 
 type vm struct {
-	proc  Process
+	proc  hypervisor.Process
 	pid   int
 	api   *rest.Client
 	vsock string

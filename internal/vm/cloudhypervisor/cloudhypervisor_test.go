@@ -14,7 +14,7 @@ import (
 func start(t *testing.T, s *resttest.Server, cfg *hypervisor.Config) (hypervisor.VM, string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	d := &Driver{Program: "/bin/ch", Dir: dir, Spawn: func(argv []string, files []*os.File) (Process, int, error) {
+	d := &Driver{Program: "/bin/ch", Dir: dir, Spawn: func(argv []string, files []*os.File) (hypervisor.Process, int, error) {
 		if want := "/bin/ch --api-socket path=" + dir + "/api --seccomp true"; strings.Join(argv, " ") != want {
 			t.Errorf("argv %q, want %q", argv, want)
 		}

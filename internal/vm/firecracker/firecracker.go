@@ -20,16 +20,6 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/rest"
 )
 
-// VsockCID is the guest's address; each VM has a vsock of its own.
-const VsockCID = 3
-
-// Process is the hypervisor's, as the jail starts it.
-type Process interface {
-	Kill()
-	Done() <-chan struct{}
-	Err() error
-}
-
 // Driver starts Firecracker.
 type Driver struct {
 	Program string
@@ -37,7 +27,7 @@ type Driver struct {
 	Dir string
 	// Spawn starts the program with these arguments; files become its
 	// descriptors from 3 on.
-	Spawn func(argv []string, files []*os.File) (p Process, pid int, err error)
+	Spawn func(argv []string, files []*os.File) (p hypervisor.Process, pid int, err error)
 }
 
 // Name is the program's.
@@ -99,7 +89,7 @@ func (d *Driver) calls(cfg *hypervisor.Config) ([]call, []*os.File) {
 	for _, x := range cfg.Nets {
 		list = append(list, call{"PUT", "/network-interfaces/" + x.ID, netInterface{x.ID, x.MAC, x.Tap.Name()}})
 	}
-	list = append(list, call{"PUT", "/vsock", vsock{VsockCID, filepath.Join(d.Dir, "vsock")}})
+	list = append(list, call{"PUT", "/vsock", vsock{hypervisor.VsockCID, filepath.Join(d.Dir, "vsock")}})
 	list = append(list, call{"PUT", "/entropy", struct{}{}})
 	if cfg.Balloon {
 		list = append(list, call{"PUT", "/balloon", balloon{0, true}})
@@ -139,7 +129,7 @@ func (d *Driver) Start(cfg *hypervisor.Config) (hypervisor.VM, error) {
 }
 
 type vm struct {
-	proc  Process
+	proc  hypervisor.Process
 	pid   int
 	api   *rest.Client
 	vsock string

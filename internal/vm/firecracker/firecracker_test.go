@@ -13,7 +13,7 @@ import (
 func start(t *testing.T, s *resttest.Server, cfg *hypervisor.Config) (hypervisor.VM, string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	d := &Driver{Program: "/bin/fc", Dir: dir, Spawn: func(argv []string, files []*os.File) (Process, int, error) {
+	d := &Driver{Program: "/bin/fc", Dir: dir, Spawn: func(argv []string, files []*os.File) (hypervisor.Process, int, error) {
 		s.Listen(t, filepath.Join(dir, "api"))
 		return s, os.Getpid(), nil
 	}}

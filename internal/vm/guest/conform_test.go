@@ -76,10 +76,10 @@ func TestContainers(t *testing.T) {
 		c := sh("id -u; id -g; id -G; umask; grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj; pwd")
 		umask, oom := uint32(0o27), int32(55)
 		p := c.Process
-		p.Uid, p.Gid, p.Gids, p.Umask, p.NoNewPrivs, p.OomScoreAdj, p.Cwd = 1000, 1001, []uint32{5, 6}, &umask, true, &oom, "/work/dir"
+		p.Uid, p.Gid, p.Gids, p.Umask, p.NoNewPrivs, p.OomScoreAdj, p.Cwd = 1000, 1001, []uint32{5, 6}, &umask, true, &oom, "/srv/dir"
 		p.Capabilities = &agentpb.Capabilities{Bounding: 0x421, Permitted: 0x421, Effective: 0x20, Inheritable: 0x400, Ambient: 0x400}
 		want(t, c, "1000\n1001\n1001 5 6\n0027\nCapInh:\t0000000000000400\nCapPrm:\t0000000000000400\nCapEff:\t0000000000000400\n"+
-			"CapBnd:\t0000000000000421\nCapAmb:\t0000000000000400\nNoNewPrivs:\t1\nSeccomp:\t0\n2048\n4096\n55\n/work/dir\n")
+			"CapBnd:\t0000000000000421\nCapAmb:\t0000000000000400\nNoNewPrivs:\t1\nSeccomp:\t0\n2048\n4096\n55\n/srv/dir\n")
 	})
 	t.Run("root's capabilities", func(t *testing.T) {
 		want(t, sh("grep -E 'Cap(Prm|Eff|Bnd|Amb)' /proc/self/status; ulimit -n"),

@@ -1,6 +1,6 @@
 # The traced run of bulkhead audit: work of many kinds, by what is there.
-# /mnt/work is a writable directory of the host's, /tmp in memory.
-cd /mnt/work 2>/dev/null || cd /tmp || exit 1
+# /mnt/scratch is a writable directory of the host's, /tmp in memory.
+cd /mnt/scratch 2>/dev/null || cd /tmp || exit 1
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Processes, pipes, signals, jobs, terminals that are none.

@@ -14,7 +14,7 @@ import (
 // Where the workbench's directories are inside a container.
 const (
 	BenchDir = "/mnt/bench"
-	WorkDir  = "/mnt/work"
+	WorkDir  = "/mnt/scratch"
 )
 
 // CgroupParent holds every cgroup that the workbench's containers make.

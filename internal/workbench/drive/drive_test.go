@@ -111,7 +111,7 @@ func TestClientTemplates(t *testing.T) {
 	}
 	defer k.Close()
 	out, err := k.Run(context.Background(), &Container{ID: "i", Args: []string{"sh", "-c", "{id}"}, Image: "img", Bench: "/b", Work: "/w"})
-	want := "run --tmpfs=/tmp --tmpfs=/mnt --mount /b:/mnt/bench:ro --mount /w:/mnt/work:rw -e PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin -e LC_ALL=C img name=i sh -c {id}"
+	want := "run --tmpfs=/tmp --tmpfs=/mnt --mount /b:/mnt/bench:ro --mount /w:/mnt/scratch:rw -e PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin -e LC_ALL=C img name=i sh -c {id}"
 	if err != nil || out.Stdout != want {
 		t.Errorf("got %q, %v\nwant %q", out.Stdout, err, want)
 	}
