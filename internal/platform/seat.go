@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"os"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,10 @@ func (s *Seat) Pin(cpu int) {
 	pinThread(s.tid, mask)
 	s.cpu.Store(int32(cpu))
 }
+
+// interrupt ends the thread's sleep in a futex, by the Go runtime's own signal,
+// which does nothing else.
+func (s *Seat) interrupt() { unix.Tgkill(os.Getpid(), s.tid, unix.SIGURG) }
 
 // leave puts the thread on any CPU but this one.
 func (s *Seat) leave(cpu int) {

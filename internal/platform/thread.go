@@ -211,7 +211,8 @@ func (t *Thread) markDead() {
 }
 
 // nag repeats markDead until the Sentry's goroutine has seen it: another
-// process that shares the slots could have undone the first.
+// process that shares the slots could have undone the first, or have moved the
+// sleeper to a futex of its own: a signal has it look at its own word again.
 func (t *Thread) nag() {
 	for !t.acked.Load() {
 		time.Sleep(10 * time.Millisecond)
@@ -223,6 +224,9 @@ func (t *Thread) nag() {
 			t.acked.Store(true)
 		}
 		t.area.mu.Unlock()
+		if seat := t.policy.seat; seat != nil && !t.acked.Load() {
+			seat.interrupt()
+		}
 	}
 }
 
