@@ -213,6 +213,29 @@ func reseed(random []byte) error {
 	return nil
 }
 
+// verify is BPF_PROG_LOAD. The kernel's verifier gives up with EAGAIN when a
+// signal is pending, and the Go runtime preempts with SIGURG a thread that
+// is as long in one call as the verifier is in a slow VM: so this thread has
+// its signals blocked meanwhile, and another signal costs another try.
+func verify(attr unsafe.Pointer, size uintptr) (prog uintptr, errno unix.Errno) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, old unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^uint64(0)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err == nil {
+		defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	}
+	for range 30 {
+		prog, _, errno = unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(attr), size)
+		if errno != unix.EAGAIN {
+			break
+		}
+	}
+	return prog, errno
+}
+
 // loadDeviceProgram loads an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE
 // and attaches it to a cgroup, replacing the one before.
 func loadDeviceProgram(code []byte, cgroup, replace int) (int, error) {
@@ -230,10 +253,10 @@ func loadDeviceProgram(code []byte, cgroup, replace int) (int, error) {
 		progType: unix.BPF_PROG_TYPE_CGROUP_DEVICE, insnCnt: uint32(len(code) / 8),
 		insns: uint64(uintptr(unsafe.Pointer(&code[0]))), license: uint64(uintptr(unsafe.Pointer(&license[0]))),
 	}
-	prog, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	prog, errno := verify(unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	if errno != 0 {
 		attr.logLevel, attr.logSize, attr.logBuf = 1, uint32(len(log)), uint64(uintptr(unsafe.Pointer(&log[0])))
-		unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+		verify(unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 		return -1, fmt.Errorf("device rules: BPF_PROG_LOAD: %w: %s", errno, unix.ByteSliceToString(log))
 	}
 	runtime.KeepAlive(code)
