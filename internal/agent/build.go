@@ -220,7 +220,7 @@ func (b *builder) overlay(lower string, size uint64) (int, error) {
 	if err := unix.Chmod(rw+"/upper", st.Mode&0o7777); err != nil {
 		return -1, err
 	}
-	return fsMount("overlay", "overlay", "lowerdir="+lower+",upperdir="+rw+"/upper,workdir="+rw+"/work", 0)
+	return fsMount("overlay", "overlay", "lowerdir="+lower+",upperdir="+rw+"/upper,workdir="+rw+"/work,xino=on", 0)
 }
 
 // findProgram sees whether there is a program, so that Create can say it.
