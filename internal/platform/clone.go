@@ -113,6 +113,18 @@ func (t *Thread) Clone(st CloneState) (*Thread, error) {
 // stack pointer sp.
 func (t *Thread) Start(ip, sp uint64) { t.add(opStart, ip, sp) }
 
+// Empty makes the process as a fresh one, in its place: its robust futexes are
+// marked (with tid), nothing of the guest's is mapped any more, and registers
+// are zero. The thread must be the process's only one, and its call have come
+// through SIGSYS. What the guest did to its stub, though, it has done.
+func (t *Thread) Empty(tid uint32) {
+	if head := t.Robust(); head != 0 {
+		t.add(opRobust, head, uint64(tid))
+		t.SetRobust(0)
+	}
+	t.add(opEmpty)
+}
+
 // SetFS sets the thread's FS base.
 func (t *Thread) SetFS(base uint64) { t.add(opSetFS, base) }
 

@@ -77,6 +77,7 @@ const (
 	opRobust   = 18
 	opSetSP    = 19
 	opPoke     = 20
+	opEmpty    = 21
 )
 
 type op struct {

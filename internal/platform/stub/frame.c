@@ -29,6 +29,16 @@ static void fp_reset(u8 *fp)
 		*(u64 *)(fp + 512) = 0;
 }
 
+/* frame_reset makes the frame a fresh program's. */
+void frame_reset(struct ucontext *uc)
+{
+	u64 *r = (u64 *)&uc->r;
+	for (int i = 0; i < 17; i++) /* up to rip */
+		r[i] = 0;
+	uc->r.eflags = 0x202;
+	fp_reset(uc->fpstate);
+}
+
 /* copy_frame puts a copy of uc and its FPU state below top. */
 struct ucontext *copy_frame(struct ucontext *uc, u64 top)
 {

@@ -71,6 +71,7 @@ typedef long s64;
 #define OP_ROBUST 18
 #define OP_SETSP 19
 #define OP_POKE 20
+#define OP_EMPTY 21
 
 struct op {
 	u32 code, flags;

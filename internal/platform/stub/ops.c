@@ -167,6 +167,22 @@ static s64 poke(struct slot *s, u64 *a)
 	return rest ? -14 : r;
 }
 
+/* empty makes of this process's only thread what the zygote forks: nothing of
+ * the guest's is mapped, and every register is zero. */
+static s64 empty(struct thread *t, struct ucontext *uc)
+{
+	if (!uc)
+		return -22;
+	s64 r = SYS2(NR_munmap, 0, STUB_BASE);
+	if (r < 0)
+		return r;
+	t->slow = 0;
+	t->intr = 0;
+	__asm__ volatile("wrfsbase %0" : : "r"(0ul));
+	frame_reset(uc);
+	return 0;
+}
+
 static s64 install_filter(struct slot *s, u64 off, u64 n)
 {
 	struct { unsigned short len; u64 insns; } prog = { n, (u64)s + SLOT_DATA + off };
@@ -209,7 +225,13 @@ s64 run_op(struct thread *t, struct ucontext *uc, struct op *op)
 	}
 	case OP_CLONE:
 		return s->result = do_clone(t, uc, a);
+	case OP_EMPTY:
+		return empty(t, uc);
 	case OP_START:
+		if (uc) {
+			uc->r.rip = a[0];
+			uc->r.rsp = a[1];
+		}
 		t->rip_start = a[0];
 		t->rsp_start = a[1];
 		return 0;

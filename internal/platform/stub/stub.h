@@ -64,6 +64,7 @@ void set_bases(struct thread *t);
 /* frame.c */
 s64 deliver(struct thread *t, struct ucontext *uc, struct op *op);
 s64 guest_sigreturn(struct ucontext *uc);
+void frame_reset(struct ucontext *uc);
 struct ucontext *copy_frame(struct ucontext *uc, u64 top);
 
 /* calls.c */

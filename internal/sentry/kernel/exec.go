@@ -63,9 +63,19 @@ func (t *Task) Exec(a *ExecArgs) abi.Errno {
 	if e != 0 {
 		return e
 	}
+	defer l.close()
 	if e := t.PrepareExec(); e != 0 {
 		l.abandon()
 		return e
+	}
+	if l.stays {
+		l.th.Empty(uint32(t.tid))
+		if e := t.fill(l, p, a.Envv); e != 0 {
+			// Too late to go back: as in execve(2), the process is killed.
+			l.mm.DecUsers()
+			t.GroupExit(SIGKILL)
+			return e
+		}
 	}
 	t.becomeProgram(p, l)
 	return EnterProgram
@@ -194,13 +204,20 @@ func (t *Task) becomeProgram(p *program, l *loaded) {
 	cpu := -1
 	if old != nil {
 		cpu = old.CPU()
-		t.acctExec()
 		t.keepMask(old)
-		t.leaveHost(old)
 	}
-	t.allow(l.th)
-	l.th.Begin(cpu, t.seat)
-	t.plat.th.Store(l.th)
+	if l.stays {
+		t.mm.RemoveProcess(old.Process())
+		t.plat.clearTID = 0
+	} else {
+		if old != nil {
+			t.acctExec()
+			t.leaveHost(old)
+		}
+		t.allow(l.th)
+		l.th.Begin(cpu, t.seat)
+		t.plat.th.Store(l.th)
+	}
 	t.plat.vforker.end()
 	t.plat.vforker = nil
 	t.setMM(l.mm)
@@ -239,9 +256,13 @@ func (t *Task) enterProgram() platform.Kind {
 	return th.Resume(0, platform.ReplyKeepRax)
 }
 
-// loaded is a program in a new host process.
+// loaded is a program in a host process: a new one, or the caller's own (stays),
+// which is emptied and filled once there is no return.
 type loaded struct {
 	th     *platform.Thread
+	stays  bool
+	im     *image
+	interp *image // or nil
 	mm     *mm.MemoryManager
 	creds  *auth.Creds
 	secure bool
@@ -251,9 +272,19 @@ type loaded struct {
 
 // abandon takes the load back.
 func (l *loaded) abandon() {
+	if l.stays {
+		l.mm.DecUsers()
+		return
+	}
 	l.th.Process().Kill()
 	l.mm.Forget(l.th)
 	l.th.Free()
 	l.mm.RemoveProcess(l.th.Process())
 	l.mm.DecUsers()
+}
+
+func (l *loaded) close() {
+	if l.interp != nil {
+		l.interp.file.DecRef()
+	}
 }

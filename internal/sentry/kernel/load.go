@@ -12,35 +12,66 @@ import (
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 )
 
-// load puts a program into a fresh host process: segments, interpreter, stack.
-// Nothing of the calling task has changed when it fails.
+// load puts a program into a fresh host process: segments, interpreter, stack;
+// or prepares it for the own one. Nothing of the calling task has changed when
+// it fails.
 func (t *Task) load(p *program, envv []string) (*loaded, abi.Errno) {
-	im, e := readELF(t, p.file, p.head)
-	if e != 0 {
-		return nil, e
-	}
-	var interp *image
-	if im.interp != "" {
-		if interp, e = t.openInterp(im.interp); e != 0 {
-			return nil, e
+	l := &loaded{name: p.path}
+	e := t.parse(p, l)
+	if e == 0 && !l.stays {
+		if e = t.spawn(l); e == 0 {
+			if e = t.fill(l, p, envv); e != 0 {
+				l.abandon()
+			}
 		}
-		defer interp.file.DecRef()
 	}
-	creds, secure, e := t.execCreds(p)
 	if e != 0 {
-		return nil, e
-	}
-	th, err := t.k.platform.Spawn()
-	if err != nil {
-		return nil, asErrno(err)
-	}
-	l := &loaded{th: th, mm: mm.New(t.execPersonality(secure)&ADDR_NO_RANDOMIZE != 0), creds: creds, secure: secure, name: p.path}
-	l.mm.AddProcess(th.Process())
-	if e := t.fill(l, p, im, interp, envv); e != 0 {
-		l.abandon()
+		l.close()
 		return nil, e
 	}
 	return l, 0
+}
+
+// parse reads the headers of program and interpreter, and decides where to put
+// them.
+func (t *Task) parse(p *program, l *loaded) (e abi.Errno) {
+	if l.im, e = readELF(t, p.file, p.head); e != 0 {
+		return e
+	}
+	if l.im.interp != "" {
+		if l.interp, e = t.openInterp(l.im.interp); e != 0 {
+			return e
+		}
+	}
+	if l.creds, l.secure, e = t.execCreds(p); e != 0 {
+		return e
+	}
+	l.mm = mm.New(t.execPersonality(l.secure)&ADDR_NO_RANDOMIZE != 0)
+	if t.mayStay(p, l) {
+		l.th, l.stays = t.plat.th.Load(), true
+		l.mm.AddProcess(l.th.Process())
+	}
+	return 0
+}
+
+// mayStay: the own host process, emptied, is cheaper than a new one. It must be
+// nobody else's; and since the old program may have tampered with the stub's
+// memory in it, the new one must have no right that the old one had not.
+func (t *Task) mayStay(p *program, l *loaded) bool {
+	th := t.plat.th.Load()
+	return th != nil && t.plat.kind == platform.KindSyscall && t.mm.Users() == 1 && t.plat.vforker == nil &&
+		!l.secure && p.access && !th.Process().Dead()
+}
+
+func (t *Task) spawn(l *loaded) abi.Errno {
+	th, err := t.k.platform.Spawn()
+	if err != nil {
+		l.mm.DecUsers()
+		return asErrno(err)
+	}
+	l.th = th
+	l.mm.AddProcess(th.Process())
+	return 0
 }
 
 func (t *Task) openInterp(path string) (*image, abi.Errno) {
@@ -64,8 +95,8 @@ func (t *Task) openInterp(path string) (*image, abi.Errno) {
 }
 
 // fill maps everything and builds the first stack.
-func (t *Task) fill(l *loaded, p *program, im, interp *image, envv []string) abi.Errno {
-	th, m := l.th, l.mm
+func (t *Task) fill(l *loaded, p *program, envv []string) abi.Errno {
+	th, m, im, interp := l.th, l.mm, l.im, l.interp
 	bias := uint64(0)
 	if im.typ == etDyn {
 		align := im.align()

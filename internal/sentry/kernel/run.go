@@ -96,7 +96,7 @@ func (t *Task) call(th *platform.Thread) platform.Kind {
 // needsFrame: calls that copy or replace the caller's registers.
 func needsFrame(nr uint32) bool {
 	switch nr {
-	case unix.SYS_CLONE, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE3:
+	case unix.SYS_CLONE, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE3, unix.SYS_EXECVE, unix.SYS_EXECVEAT:
 		return true
 	}
 	return false
