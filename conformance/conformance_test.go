@@ -14,13 +14,15 @@ import (
 	"time"
 )
 
-// variants are the ways in which a family is run; those with a directory are for the families of files only.
-var variants = []struct {
+// variant is a way in which a family is run; those with a directory are for the families of files only.
+type variant struct {
 	name      string
 	static    bool
 	directory string // where the cases work; the scratch volume when empty
 	native    bool   // whether the host is asked with the same directory
-}{
+}
+
+var variants = []variant{
 	{name: "dynamic", native: true},
 	{name: "static", static: true, native: true},
 	{name: "tmpfs", directory: "/dev/shm", native: true},
@@ -99,16 +101,88 @@ type tally struct {
 	company                                   []string        // failed among others, passed alone
 }
 
-func TestGuests(t *testing.T) {
+// guests builds the programs, once.
+var guests = sync.OnceValues(func() ([]*program, error) {
 	bin := filepath.Join(base, "bin")
 	if err := os.Mkdir(bin, 0o755); err != nil {
+		return nil, err
+	}
+	return buildGuests(bin, !testing.Short())
+})
+
+func TestGuests(t *testing.T) {
+	c := newCampaign(t, "expected.txt", variants)
+	if !nativeOnly() {
+		c.place = wall(t)
+	}
+	c.skip = func(p *program, v variant) bool {
+		return v.directory != "" && (testing.Short() || !fileFamilies[p.family]) || v.directory != "" && !v.native && nativeOnly()
+	}
+	c.run(t)
+}
+
+// variantsVM are those of the VM wall: the container's root first, whose writes stay in the guest's memory; then the volume.
+var variantsVM = []variant{
+	{name: "root", directory: "/var/tmp"},
+	{name: "static", static: true, directory: "/var/tmp"},
+	{name: "tmpfs", directory: "/dev/shm", native: true},
+	{name: "volume"},
+}
+
+// quickVM are the families that a short time under a translated processor is enough for.
+var quickVM = map[string]bool{"creds": true, "mounts": true, "sessions": true, "ttys": true, "seccomp": true, "signals": true, "wait": true}
+
+// TestGuestsVM is TestGuests behind the VM wall, where the guest's kernel is Linux itself, of another version: a subset, all with
+// BULKHEAD_VM_FULL=1 (make test-vm).
+func TestGuestsVM(t *testing.T) {
+	needMachine(t)
+	m := &machine{s: wall(t)}
+	defer m.end()
+	c := newCampaign(t, "expected-vm.txt", variantsVM)
+	c.place, c.room = m, make(chan struct{}, 1)
+	if err := m.up(); err != nil {
 		t.Fatal(err)
 	}
-	programs, err := buildGuests(bin, !testing.Short())
+	for name, e := range c.expected {
+		if e.until != (version{}) && !m.kernel.less(e.until) {
+			delete(c.expected, name)
+		}
+	}
+	c.subset = !everythingVM()
+	c.skip = func(p *program, v variant) bool {
+		if !everythingVM() {
+			return !quickVM[p.family] || v.name != "root"
+		}
+		return v.name != "root" && v.name != "static" && !fileFamilies[p.family]
+	}
+	c.run(t)
+	m.end()
+	for _, l := range m.left {
+		t.Errorf("the VM left behind: %s", l)
+	}
+}
+
+// campaign runs all families in one place and compares with the host.
+type campaign struct {
+	place    place // nil when only the host is asked
+	programs []*program
+	variants []variant
+	skip     func(*program, variant) bool
+	list     string // the file of expected differences
+	expected map[string]expectation
+	subset   bool // of the variants: what passes in those may still differ in others
+	re       *regexp.Regexp
+	room     chan struct{}
+	sum      *tally
+}
+
+func newCampaign(t *testing.T, list string, variants []variant) *campaign {
+	t.Helper()
+	programs, err := guests()
 	if err != nil {
 		t.Fatal(err)
 	}
-	expected, err := readExpected("expected.txt")
+	expected, err := readExpected(list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,120 +194,134 @@ func TestGuests(t *testing.T) {
 	}
 	for name := range expected {
 		if !known[name] {
-			t.Errorf("expected.txt names %s, which no program has", name)
+			t.Errorf("%s names %s, which no program has", list, name)
 		}
 	}
-	var s sandbox
-	if !nativeOnly() {
-		s = wall(t)
+	return &campaign{
+		programs: programs, variants: variants, list: list, expected: expected, re: chosen(t), room: jobs(),
+		sum: &tally{seen: map[string]bool{}, differ: map[string]bool{}},
 	}
-	re, room, sum := chosen(t), jobs(), &tally{seen: map[string]bool{}, differ: map[string]bool{}}
-	began := time.Now()
+}
+
+func (c *campaign) run(t *testing.T) {
+	began, sum := time.Now(), c.sum
+	known := map[string]bool{}
 	t.Run("all", func(t *testing.T) {
-		for _, v := range variants {
-			for _, p := range programs {
-				if p.static != v.static || v.directory != "" && (testing.Short() || !fileFamilies[p.family]) {
+		for _, v := range c.variants {
+			for _, p := range c.programs {
+				if p.static != v.static || c.skip(p, v) {
 					continue
 				}
 				var names []string
-				for _, c := range p.cases {
-					if re.MatchString(p.family + "/" + c) {
-						names = append(names, c)
+				for _, name := range p.cases {
+					if c.re.MatchString(p.family + "/" + name) {
+						names = append(names, name)
+						known[p.family+"/"+name] = true
 					}
 				}
-				if len(names) == 0 || v.directory != "" && !v.native && nativeOnly() {
+				if len(names) == 0 {
 					continue
 				}
 				t.Run(p.family+"-"+v.name, func(t *testing.T) {
 					t.Parallel()
-					room <- struct{}{}
-					defer func() { <-room }()
-					var args []string
-					if v.directory != "" {
-						args = []string{"-d", v.directory}
-					}
-					oracleArgs := args
-					if !v.native {
-						oracleArgs = nil
-					}
-					judge(t, s, p, v.name, names, oracleArgs, args, expected, sum)
+					c.room <- struct{}{}
+					defer func() { <-c.room }()
+					c.judge(t, p, v, names)
 				})
 			}
 		}
 	})
 	for name := range sum.seen {
-		if !sum.differ[name] && !expected[name].flaky {
-			t.Errorf("%s stands in expected.txt (%s) but passes now: remove it from the list", name, expected[name].reason)
+		if e := c.expected[name]; !sum.differ[name] && !e.flaky && !c.subset {
+			t.Errorf("%s stands in %s (%s) but passes now: remove it from the list", name, c.list, e.reason)
 		}
 	}
 	sort.Strings(sum.company)
-	for _, c := range sum.company {
-		fmt.Printf("conformance: %s\n", c)
+	for _, l := range sum.company {
+		fmt.Printf("conformance: %s\n", l)
 	}
-	fmt.Printf("conformance: %d cases: %d pass, %d skipped on the host too, %d expected differences, %d broken on this host, %d FAIL, %.0f s\n",
-		len(known), sum.passed, sum.skipped, sum.expected, sum.broken, sum.failed, time.Since(began).Seconds())
+	fmt.Printf("conformance: %s: %d cases: %d pass, %d skipped on the host too, %d expected differences, %d broken on this host, %d FAIL, %.0f s\n",
+		t.Name(), len(known), sum.passed, sum.skipped, sum.expected, sum.broken, sum.failed, time.Since(began).Seconds())
+}
+
+// oracles keeps what the host answered: more than one wall is compared with it.
+var oracles sync.Map
+
+func oracle(p *program, names, args []string) map[string]verdict {
+	key := fmt.Sprint(p.path, names, args)
+	if v, ok := oracles.Load(key); ok {
+		return v.(map[string]verdict)
+	}
+	got, _ := runCases(native{}, p, names, args, base)
+	again(native{}, p, got, args)
+	oracles.Store(key, got)
+	return got
 }
 
 // judge runs one variant of one family in both places and compares.
-func judge(t *testing.T, s sandbox, p *program, variant string, names, oracleArgs, args []string, expected map[string]expectation, sum *tally) {
-	oracle, _ := runCases(native{}, p, names, oracleArgs, base)
-	again(native{}, p, oracle, oracleArgs)
+func (c *campaign) judge(t *testing.T, p *program, v variant, names []string) {
+	var args, oracleArgs []string
+	if v.directory != "" {
+		args = []string{"-d", v.directory}
+	}
+	if v.native {
+		oracleArgs = args
+	}
+	answers, sum := oracle(p, names, oracleArgs), c.sum
 	var asked []string
 	sum.mu.Lock()
-	for _, c := range names {
-		switch v := oracle[c]; v.state {
+	for _, name := range names {
+		switch a := answers[name]; a.state {
 		case passed:
-			asked = append(asked, c)
+			asked = append(asked, name)
 		case skipped:
 			sum.skipped++
-			t.Logf("%s/%s (%s) is skipped on this host: %s", p.family, c, variant, v.detail)
+			t.Logf("%s/%s (%s) is skipped on this host: %s", p.family, name, v.name, a.detail)
 		default:
 			sum.broken++
 			if nativeOnly() {
-				t.Errorf("%s/%s (%s) is broken on this host: %s", p.family, c, variant, v.detail)
+				t.Errorf("%s/%s (%s) is broken on this host: %s", p.family, name, v.name, a.detail)
 			} else {
-				fmt.Printf("conformance: %s/%s (%s) is broken on this host: %s\n", p.family, c, variant, v.detail)
+				fmt.Printf("conformance: %s/%s (%s) is broken on this host: %s\n", p.family, name, v.name, a.detail)
 			}
 		}
 	}
-	if nativeOnly() {
+	if c.place == nil {
 		sum.passed += len(asked)
 	}
 	sum.mu.Unlock()
-	if nativeOnly() || len(asked) == 0 {
+	if c.place == nil || len(asked) == 0 {
 		return
 	}
-	got, left := runCases(s, p, asked, args, base)
-	company := again(s, p, got, args)
+	got, left := runCases(c.place, p, asked, args, base)
+	company := again(c.place, p, got, args)
 	for _, l := range left {
-		t.Errorf("%s (%s) left behind: %s", p.family, variant, l)
+		t.Errorf("%s (%s) left behind: %s", p.family, v.name, l)
 	}
 	sum.mu.Lock()
 	defer sum.mu.Unlock()
-	for c, why := range company {
-		sum.company = append(sum.company, p.family+"/"+c+" ("+variant+") failed in company, passed alone: "+why)
+	for name, why := range company {
+		sum.company = append(sum.company, p.family+"/"+name+" ("+v.name+") failed in company, passed alone: "+why)
 	}
-	for _, c := range asked {
-		name := p.family + "/" + c
-		v := got[c]
-		e, listed := expected[name]
+	for _, short := range asked {
+		name := p.family + "/" + short
+		_, listed := c.expected[name]
 		if listed {
 			sum.seen[name] = true
 		}
-		switch {
-		case v.state == passed:
+		switch a := got[short]; {
+		case a.state == passed:
 			sum.passed++
 		case listed:
 			sum.expected++
 			sum.differ[name] = true
-		case v.state == skipped:
+		case a.state == skipped:
 			sum.failed++
-			t.Errorf("%s (%s) passes on the host but is skipped behind the wall: %s", name, variant, v.detail)
+			t.Errorf("%s (%s) passes on the host but is skipped behind the wall: %s", name, v.name, a.detail)
 		default:
 			sum.failed++
-			t.Errorf("%s (%s): %s", name, variant, v.detail)
+			t.Errorf("%s (%s): %s", name, v.name, a.detail)
 		}
-		_ = e
 	}
 }
 

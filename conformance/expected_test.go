@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// expectation is one line of expected.txt: a difference from the host's kernel that is known and accepted.
+// expectation is one line of expected.txt or expected-vm.txt: a difference from the host's kernel that is known and accepted.
 type expectation struct {
 	reason string
-	flaky  bool // sometimes passes
+	flaky  bool    // sometimes passes
+	until  version // passes with this kernel and later ones, if one is named
 }
 
-// readExpected reads lines "family/case [flaky] reason"; '#' begins a comment.
+// readExpected reads lines "family/case [flaky] [until KERNEL] reason"; '#' begins a comment.
 func readExpected(path string) (map[string]expectation, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -30,13 +31,20 @@ func readExpected(path string) (map[string]expectation, error) {
 		}
 		reason = strings.TrimSpace(reason)
 		text, flaky := strings.CutPrefix(reason, "flaky ")
-		if text == "" || !strings.Contains(name, "/") {
-			return nil, fmt.Errorf("%s:%d: want \"family/case [flaky] reason\", not %q", path, n, in.Text())
+		e := expectation{flaky: flaky}
+		good := true
+		if rest, ok := strings.CutPrefix(text, "until "); ok {
+			var kernel string
+			kernel, text, _ = strings.Cut(rest, " ")
+			e.until, good = parseVersion(kernel)
+		}
+		if e.reason = text; text == "" || !good || !strings.Contains(name, "/") {
+			return nil, fmt.Errorf("%s:%d: want \"family/case [flaky] [until KERNEL] reason\", not %q", path, n, in.Text())
 		}
 		if _, twice := all[name]; twice {
 			return nil, fmt.Errorf("%s:%d: %s stands there twice", path, n, name)
 		}
-		all[name] = expectation{text, flaky}
+		all[name] = e
 	}
 	return all, in.Err()
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	caseLimit = 20 * time.Second // of one case, held by the guest's runner
-	silence   = caseLimit + 25*time.Second
+	silence   = 25 * time.Second // beside it
 )
 
 // state is how one case ended.
@@ -39,10 +39,14 @@ type place interface {
 	// command gives the command that runs argv with dir as its scratch directory; done is called when it has ended
 	// and tells what it left over.
 	command(argv []string, dir string, env []string) (cmd *exec.Cmd, done func() []string, err error)
+	// caseLimit is how long one case may take there.
+	caseLimit() time.Duration
 }
 
 // native is the host's own kernel; as root with mounts, IPC objects and a host name apart from the host's.
 type native struct{}
+
+func (native) caseLimit() time.Duration { return caseLimit }
 
 func (native) command(argv []string, dir string, env []string) (*exec.Cmd, func() []string, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -68,6 +72,8 @@ type sandbox struct {
 	binary string
 	base   string // where the directories of each run are made
 }
+
+func (s sandbox) caseLimit() time.Duration { return caseLimit }
 
 func (s sandbox) command(argv []string, dir string, env []string) (*exec.Cmd, func() []string, error) {
 	run, err := os.MkdirTemp(s.base, "run")
@@ -203,7 +209,7 @@ func run(p place, argv []string, dir string, env []string, quiet, limit time.Dur
 func runCases(p place, prog *program, names []string, args []string, base string) (map[string]verdict, []string) {
 	got := map[string]verdict{}
 	var left []string
-	env := []string{"CONFORM_LIMIT=" + strconv.Itoa(int(caseLimit/time.Second))}
+	env := []string{"CONFORM_LIMIT=" + strconv.Itoa(int(p.caseLimit()/time.Second))}
 	fruitless := 0
 	for rest := names; len(rest) > 0 && fruitless < 2; {
 		dir, err := scratch(base)
@@ -214,7 +220,7 @@ func runCases(p place, prog *program, names []string, args []string, base string
 		if len(rest) < len(prog.cases) {
 			argv = append(argv, rest...)
 		}
-		out := run(p, argv, dir, env, silence, 10*time.Minute)
+		out := run(p, argv, dir, env, p.caseLimit()+silence, 10*time.Minute)
 		os.RemoveAll(dir)
 		left = append(left, out.left...)
 		n := len(got)
