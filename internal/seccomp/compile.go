@@ -65,15 +65,15 @@ func (p *program) jumpUnless(op uint16, k uint32, l label) {
 }
 
 // Compile makes the program. It begins with the architecture: calls of another
-// one (int 0x80, x32) get the default action.
+// one (int 0x80, x32) get Foreign, or else the default action.
 func (f *Filter) Compile() ([]unix.SockFilter, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
 	p := &program{}
-	refuse := p.newLabel()
+	refuse, foreign := p.newLabel(), p.newLabel()
 	p.load(offArch)
-	p.jumpUnless(unix.BPF_JEQ, archX8664, refuse)
+	p.jumpUnless(unix.BPF_JEQ, archX8664, foreign)
 	if len(f.Guard) > 0 {
 		outside, inside := p.newLabel(), p.newLabel()
 		for _, c := range f.Guard {
@@ -85,8 +85,12 @@ func (f *Filter) Compile() ([]unix.SockFilter, error) {
 		p.place(inside)
 	}
 	p.load(offNr)
-	p.jumpIf(unix.BPF_JGE, x32Bit, refuse)
+	p.jumpIf(unix.BPF_JGE, x32Bit, foreign)
 	p.search(f, f.Calls(), refuse)
+	p.place(foreign)
+	if f.Foreign != 0 {
+		p.ret(f.Foreign)
+	}
 	p.place(refuse)
 	p.ret(f.Default)
 	return p.link()

@@ -30,3 +30,17 @@ func Load(insns []unix.SockFilter) error {
 	}
 	return nil
 }
+
+// LoadCaller puts a compiled filter on the calling thread alone, for what it
+// executes next.
+func LoadCaller(insns []unix.SockFilter) error {
+	if len(insns) == 0 || len(insns) > maxInsns {
+		return fmt.Errorf("seccomp: a filter of %d instructions", len(insns))
+	}
+	prog := unix.SockFprog{Len: uint16(len(insns)), Filter: unsafe.SliceData(insns)}
+	const setModeFilter = 1
+	if _, _, e := unix.RawSyscall(unix.SYS_SECCOMP, setModeFilter, 0, uintptr(unsafe.Pointer(&prog))); e != 0 {
+		return fmt.Errorf("seccomp: a filter of %d instructions for what is executed: %w", len(insns), e)
+	}
+	return nil
+}

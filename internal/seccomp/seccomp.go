@@ -73,6 +73,9 @@ type Filter struct {
 	// those that do not.
 	Guard []Cond
 	Else  Action
+	// Foreign is what becomes of calls by another way in (int 0x80, x32); 0
+	// takes Default.
+	Foreign Action
 }
 
 // Calls gives the numbers that the filter's rules name, ascending.
@@ -83,6 +86,17 @@ func (f *Filter) Calls() []uint32 {
 	}
 	slices.Sort(nrs)
 	return slices.Compact(nrs)
+}
+
+// Allowed gives the rules that let calls through.
+func (f *Filter) Allowed() []Rule {
+	var out []Rule
+	for _, r := range f.Rules {
+		if r.Action == 0 || r.Action == Allow {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // check finds rules that make no sense.

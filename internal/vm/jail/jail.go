@@ -6,7 +6,7 @@
 //	monitor ── Spec (JSON, a pipe) ──▶ bulkhead-vmm jail --spec-fd=N
 //	                                     open_tree of every bind, still in the old root
 //	                                     tmpfs, move_mount, pivot_root, the old root unmounted
-//	                                     groups, uid, capabilities, no_new_privs
+//	                                     groups, uid, capabilities, no_new_privs, seccomp filter
 //	                                     execve
 //
 // It owns no state.
@@ -43,6 +43,8 @@ type Spec struct {
 	// NoFile, if not 0, becomes the limit of open files as far as the hard
 	// limit allows.
 	NoFile uint64 `json:"noFile,omitempty"`
+	// Filter, if there is one, holds the helper from its first instruction.
+	Filter Program `json:"filter,omitempty"`
 }
 
 // Bind puts a file or tree of the host into the new root.

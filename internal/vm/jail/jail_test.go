@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/seccomp"
 )
 
 // The test binary stands for bulkhead-vmm.
@@ -95,6 +97,26 @@ func TestRights(t *testing.T) {
 	out = run(t, Spec{Caps: 1 << unix.CAP_CHOWN, Proc: true}, script)
 	if !strings.Contains(out, "CapEff:\t0000000000000001") {
 		t.Errorf("CAP_CHOWN alone is to be left:\n%s", out)
+	}
+}
+
+// The filter holds the helper from its start, and does not hinder its exec.
+func TestFilter(t *testing.T) {
+	filter, err := Compile(&seccomp.Filter{Default: seccomp.Allow, Rules: []seccomp.Rule{
+		{Nr: unix.SYS_UNAME, Name: "uname", Reason: "test", Action: seccomp.Errno(unix.EXDEV)},
+		{Nr: unix.SYS_SYNC, Name: "sync", Reason: "test", Action: seccomp.KillProcess},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, Spec{Filter: filter, Proc: true}, `@uname; @sync; echo status $?; @grep Seccomp: /proc/self/status`)
+	if strings.Contains(out, "Linux") || !strings.Contains(out, "status 159") || !strings.Contains(out, "Seccomp:\t2") {
+		t.Errorf("uname is to be refused, and sync to end its caller (128 + SIGSYS):\n%s", out)
+	}
+	for _, bad := range []Program{{1, 2, 3}, make(Program, 8*5000)} {
+		if bad.install() == nil {
+			t.Errorf("a filter of %d bytes was taken", len(bad))
+		}
 	}
 }
 

@@ -60,6 +60,9 @@ func enter(fd int) error {
 	if err := s.dropRights(); err != nil {
 		return err
 	}
+	if err := s.Filter.install(); err != nil {
+		return err
+	}
 	return fmt.Errorf("%s: %w", s.Argv[0], syscall.Exec(s.Argv[0], s.Argv, []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}))
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/vm/filters"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
 	"bulkhead.dev/bulkhead/internal/vm/jail"
 	"bulkhead.dev/bulkhead/internal/vm/qmp"
@@ -130,6 +131,9 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 			o.Caps = 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 		}
 	}
+	if o.Filter, err = jail.Compile(filters.QEMU(d.runsAs())); err != nil {
+		return nil, nil, err
+	}
 	o.Argv = argv(cfg, d.Program, runas)
 	if d.Flags == 0 {
 		o.Argv = unjailed(cfg, o.Argv)
@@ -141,6 +145,14 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 	}
 	log := newTail(errR)
 	return proc, log, nil
+}
+
+// runsAs is who QEMU becomes by -runas; 0 if it stays who it is.
+func (d *Driver) runsAs() (uid, gid int) {
+	if d.Flags == 0 {
+		return 0, 0
+	}
+	return d.UID, d.GID
 }
 
 // machineVM is a running QEMU.

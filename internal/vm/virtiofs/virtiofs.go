@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/vm/filters"
 	"bulkhead.dev/bulkhead/internal/vm/jail"
 )
 
@@ -121,6 +122,9 @@ func Start(o Options) (*Server, error) {
 	}
 	if !o.OneTree {
 		j.Argv = append(j.Argv, "-o", "announce_submounts")
+	}
+	if j.Filter, err = jail.Compile(filters.Virtiofsd()); err != nil {
+		return nil, err
 	}
 	p, err := jail.Start(j)
 	if err != nil {

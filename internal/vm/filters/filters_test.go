@@ -1,0 +1,104 @@
+package filters
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/seccomp"
+)
+
+// TestRules: each rule is named by its number, once, and the filters compile
+// and stay as small as they are.
+func TestRules(t *testing.T) {
+	byName := map[string]string{}
+	f := strings.Fields(abi.SyscallNames)
+	for i := 0; i+1 < len(f); i += 2 {
+		byName[f[i]] = f[i+1]
+	}
+	for name, c := range map[string]struct {
+		filter *seccomp.Filter
+		most   int
+	}{"QEMU": {QEMU(4711, 4712), 82}, "virtiofsd": {Virtiofsd(), 103}} {
+		if _, err := c.filter.Compile(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		seen := map[string]bool{}
+		for _, r := range c.filter.Rules {
+			if byName[r.Name] != strconv.Itoa(int(r.Nr)) {
+				t.Errorf("%s: %s is call %s, not %d", name, r.Name, byName[r.Name], r.Nr)
+			}
+			key := r.Name
+			for _, w := range r.When {
+				key += " " + w.String()
+			}
+			if seen[key] {
+				t.Errorf("%s: %s is there twice", name, key)
+			}
+			seen[key] = true
+		}
+		var allowed []string
+		for _, r := range c.filter.Allowed() {
+			if !slices.Contains(allowed, r.Name) {
+				allowed = append(allowed, r.Name)
+			}
+		}
+		t.Logf("%s: %d host calls", name, len(allowed))
+		if len(allowed) > c.most {
+			t.Errorf("%s: %d host calls, at most %d", name, len(allowed), c.most)
+		}
+	}
+}
+
+// TestRefused: what a program that was taken over would want first.
+func TestRefused(t *testing.T) {
+	allows := func(f *seccomp.Filter, nr uint32, args ...uint64) bool {
+		var a [6]uint64
+		copy(a[:], args)
+		for _, r := range f.Rules {
+			holds := r.Nr == nr
+			for _, c := range r.When {
+				holds = holds && c.Holds(&a, 0)
+			}
+			if holds {
+				return r.Action == 0
+			}
+		}
+		return f.Default == seccomp.Allow
+	}
+	for name, f := range map[string]*seccomp.Filter{"QEMU": QEMU(4711, 4712), "virtiofsd": Virtiofsd()} {
+		for what, call := range map[string][]uint64{
+			"socket":                     {unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM},
+			"connect":                    {unix.SYS_CONNECT},
+			"io_uring_setup":             {unix.SYS_IO_URING_SETUP},
+			"userfaultfd":                {unix.SYS_USERFAULTFD},
+			"bpf":                        {unix.SYS_BPF},
+			"clone3":                     {unix.SYS_CLONE3},
+			"clone, a process":           {unix.SYS_CLONE, uint64(unix.SIGCHLD)},
+			"clone, a namespace":         {unix.SYS_CLONE, unix.CLONE_NEWUSER | uint64(unix.SIGCHLD)},
+			"unshare, a namespace":       {unix.SYS_UNSHARE, unix.CLONE_NEWUSER},
+			"unshare, one beside the fs": {unix.SYS_UNSHARE, unix.CLONE_FS | unix.CLONE_NEWNS},
+			"ptrace":                     {unix.SYS_PTRACE},
+			"mount":                      {unix.SYS_MOUNT},
+			"setuid of another":          {unix.SYS_SETUID, 4713},
+			"setuid 0":                   {unix.SYS_SETUID, 0},
+			"ioctl TIOCSTI":              {unix.SYS_IOCTL, 0, unix.TIOCSTI},
+			"ioctl TUNSETSTEERINGEBPF":   {unix.SYS_IOCTL, 0, unix.TUNSETSTEERINGEBPF},
+			"ioctl TUNSETIFF":            {unix.SYS_IOCTL, 0, unix.TUNSETIFF},
+			"prctl PR_SET_DUMPABLE":      {unix.SYS_PRCTL, unix.PR_SET_DUMPABLE},
+			"prlimit64 of another":       {unix.SYS_PRLIMIT64, 77},
+			"kill":                       {unix.SYS_KILL, 1},
+		} {
+			if allows(f, uint32(call[0]), call[1:]...) {
+				t.Errorf("%s: %s is allowed", name, what)
+			}
+		}
+	}
+	if q := QEMU(4711, 4712); !allows(q, unix.SYS_SETUID, 4711) || !allows(q, unix.SYS_IOCTL, 9, 0xffffffff8004ae98) || allows(QEMU(0, 0), unix.SYS_SETUID, 0) {
+		t.Error("QEMU becomes its own uid alone, and speaks to KVM however its request is extended")
+	}
+}
