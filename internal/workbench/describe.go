@@ -15,7 +15,7 @@ import (
 func describeWorkloads(p *plan) []results.Workload {
 	var out []results.Workload
 	for _, w := range p.workloads {
-		d := results.Workload{Name: w.Name, Title: w.Title, Group: w.Group, About: w.About, Kind: string(w.Kind), Command: w.Command}
+		d := results.Workload{Name: w.Name, Title: w.Title, Group: w.Group, About: w.About, Kind: string(w.Kind), Command: w.Command, Repeat: w.Repeat}
 		for _, m := range w.Metrics {
 			d.Metrics = append(d.Metrics, results.Metric{Name: m.Name, Title: m.Title, Unit: m.Unit, Better: m.Better})
 		}

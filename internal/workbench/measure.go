@@ -38,6 +38,7 @@ func measure(ctx context.Context, o *options, p *plan, stdout, stderr io.Writer)
 	if err != nil {
 		return exitFailed, err
 	}
+	res.Rounds, res.Limit = p.rounds, p.limit.Seconds()
 	s, err := newSite(ctx, o)
 	if err != nil {
 		return exitFailed, err
@@ -57,17 +58,25 @@ func measure(ctx context.Context, o *options, p *plan, stdout, stderr io.Writer)
 	b := &rounds.Bench{
 		Results: res, Runtimes: found, Workloads: p.workloads, Rounds: p.rounds,
 		Dir: s.dir, RootFS: s.rootfs, Bench: s.bench, Image: o.image, DropCache: dropCaches,
-		Save: func() error { return res.Save(filepath.Join(o.out, resultsFile)) },
 	}
+	before := res.Elapsed
+	clock := func() { res.Elapsed = before + time.Since(begin).Seconds() }
+	b.Save = func() error { clock(); return res.Save(filepath.Join(o.out, resultsFile)) }
 	if p.limit > 0 {
-		b.Deadline = begin.Add(p.limit)
+		b.Deadline = begin.Add(p.limit - seconds(before))
 	}
 	show := newProgress(stderr, begin)
 	b.Progress = show.update
 	runErr := b.Run(ctx)
+	clock()
 	show.end()
 	return finish(o, res, runErr, stdout, stderr)
 }
+
+// minLeft is the least time for which a measurement is worth resuming.
+const minLeft = 5 * time.Second
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // startingResults are new ones, or with --resume those of before.
 func (o *options) startingResults(p *plan) (*results.Results, error) {
@@ -87,6 +96,9 @@ func (o *options) startingResults(p *plan) (*results.Results, error) {
 	}
 	if err := sameWorkloads(old, describeWorkloads(p)); err != nil {
 		return nil, fmt.Errorf("--resume %s: %w", path, err)
+	}
+	if left := p.limit - seconds(old.Elapsed); p.limit > 0 && left < minLeft {
+		return nil, fmt.Errorf("--resume %s: %v of its time limit of %v are used up: --time-limit gives more; all sessions count", path, seconds(old.Elapsed).Round(time.Second), p.limit)
 	}
 	old.Complete, old.Runtimes = false, nil
 	old.Note("The measurement was interrupted and resumed: its samples come from more than one session.")
@@ -121,7 +133,7 @@ func find(ctx context.Context, o *options, p *plan, s *site, res *results.Result
 	}
 	for _, r := range p.leftOut {
 		res.Runtimes = append(res.Runtimes, results.Runtime{Name: r.Name, Title: r.Title, Wall: r.Wall, Isolation: r.Isolation, Needs: r.Needs,
-			Command: r.Command, Status: results.RuntimeLeftOut, Why: "not part of a " + p.mode + " measurement: name it with --runtimes, or measure with --full"})
+			Command: r.Command, TimeShare: r.TimeShare, Status: results.RuntimeLeftOut, Why: "not part of a " + p.mode + " measurement: name it with --runtimes, or measure with --full"})
 	}
 	return found
 }

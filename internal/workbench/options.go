@@ -33,6 +33,7 @@ const (
 	quickRounds = 10
 	fullRounds  = 10
 	quickLimit  = 170 * time.Second // the report and the clean-up fit into the three minutes
+	fullLimit   = 35 * time.Minute
 )
 
 func parse(args []string, stdout, stderr io.Writer) (*options, error) {
@@ -102,7 +103,7 @@ type plan struct {
 func (o *options) plan() (*plan, error) {
 	p := &plan{mode: o.mode(), rounds: quickRounds, limit: quickLimit}
 	if o.full {
-		p.rounds, p.limit = fullRounds, 0
+		p.rounds, p.limit = fullRounds, fullLimit
 	}
 	if o.rounds > 0 {
 		p.rounds = o.rounds

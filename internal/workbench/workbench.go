@@ -37,7 +37,7 @@ Measures the container runtimes of this machine side by side, and writes
 results.json, matrix.md and index.html into the directory report.
 
   --quick               at most three minutes (the default)
-  --full                every workload, more rounds: half an hour or more
+  --full                every workload and every runtime: at most 35 minutes
   --runtimes A,B        only these
   --runtimes-file FILE  runtimes of your own (YAML); they come after the built-in ones
   --workloads A,B       only these
@@ -45,7 +45,8 @@ results.json, matrix.md and index.html into the directory report.
   --only-files          with the two above: leave the built-in ones out
   --baseline NAME       what ratios are against (default runc)
   --rounds N            rounds at most
-  --time-limit TIME     stop after that, such as 10m; what was measured counts
+  --time-limit TIME     another limit, such as 10m or 3h, over all sessions of one measurement;
+                        slow workloads and runtimes then have fewer rounds than others
   --rootfs DIR          the root file system that is run; "host" is the host's own, read-only
                         (default: what make lab has made, else host)
   --image NAME          the image that clients such as ctr run, made from that file system

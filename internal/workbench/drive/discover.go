@@ -36,7 +36,7 @@ type Finder struct {
 // part of the result.
 func (f *Finder) Find(ctx context.Context, r *spec.Runtime) *Runtime {
 	out := &Runtime{Runtime: results.Runtime{Name: r.Name, Title: r.Title, Wall: r.Wall, Isolation: r.Isolation,
-		Needs: r.Needs, Command: r.Command, Status: results.RuntimeAbsent}}
+		Needs: r.Needs, Command: r.Command, TimeShare: r.TimeShare, Status: results.RuntimeAbsent}}
 	path, err := f.lookup(r.Command[0])
 	if err != nil {
 		out.Why = fmt.Sprintf("%s is not installed", r.Command[0])

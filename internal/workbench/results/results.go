@@ -23,6 +23,9 @@ type Results struct {
 	Mode      string          `json:"mode"`
 	Complete  bool            `json:"complete"`
 	Baseline  string          `json:"baseline"`
+	Rounds    int             `json:"rounds,omitempty"`  // asked for
+	Limit     float64         `json:"limit,omitempty"`   // seconds that it might take, 0 for any
+	Elapsed   float64         `json:"elapsed,omitempty"` // seconds that it took, over all sessions
 	RootFS    string          `json:"rootfs"`
 	Machine   machine.Machine `json:"machine"`
 	Runtimes  []Runtime       `json:"runtimes"`
@@ -50,6 +53,7 @@ type Runtime struct {
 	Needs     string        `json:"needs,omitempty"`
 	Version   string        `json:"version,omitempty"`
 	Command   []string      `json:"command,omitempty"`
+	TimeShare float64       `json:"timeShare,omitempty"` // of a time limit, for a slow one
 	Status    RuntimeStatus `json:"status"`
 	Why       string        `json:"why,omitempty"`
 }
@@ -62,6 +66,7 @@ type Workload struct {
 	About   string   `json:"about,omitempty"`
 	Kind    string   `json:"kind"`
 	Command []string `json:"command,omitempty"`
+	Repeat  int      `json:"repeat,omitempty"` // samples in each round
 	Metrics []Metric `json:"metrics"`
 }
 
@@ -152,6 +157,14 @@ func (c *Cell) Add(metric string, pass int, value float64) {
 		c.Samples = map[string][]Sample{}
 	}
 	c.Samples[metric] = append(c.Samples[metric], Sample{Pass: pass, Value: value})
+}
+
+// Keep records the figures of one run.
+func (c *Cell) Keep(pass int, values map[string]float64) {
+	c.Status = CellOK
+	for metric, v := range values {
+		c.Add(metric, pass, v)
+	}
 }
 
 // Values returns a metric's values without their passes.

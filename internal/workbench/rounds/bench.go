@@ -36,9 +36,29 @@ type Bench struct {
 	Progress  func(Progress) // called before every run
 	DropCache func() error   // empties the page cache
 
-	begin   time.Time
+	cells   map[place]*results.Cell
 	answers map[string]string // workload: the right answer, or the first one given
 	seq     int
+}
+
+// place is where a cell is in the matrix.
+type place struct{ workload, runtime string }
+
+func (b *Bench) cell(w *spec.Workload, r *drive.Runtime) *results.Cell {
+	if c := b.cells[place{w.Name, r.Name}]; c != nil {
+		return c
+	}
+	c := b.Results.Cell(w.Name, r.Name)
+	if b.cells == nil {
+		b.cells = map[place]*results.Cell{}
+	}
+	b.cells[place{w.Name, r.Name}] = c
+	return c
+}
+
+// runnable says whether a cell is still worth running.
+func runnable(c *results.Cell) bool {
+	return c.Status == results.CellPending || c.Status == results.CellOK
 }
 
 // maxFailures is when a cell is given up: failures one after the other.
@@ -51,7 +71,6 @@ var ErrDeadline = errors.New("the time is over")
 // was measured is in Results, whatever Run returns.
 func (b *Bench) Run(ctx context.Context) error {
 	b.answers = map[string]string{}
-	b.begin = time.Now()
 	if !b.Deadline.IsZero() {
 		dctx, cancel := context.WithDeadlineCause(ctx, b.Deadline, ErrDeadline)
 		defer cancel()
@@ -100,23 +119,11 @@ func (b *Bench) part(ctx context.Context, part []*spec.Workload) error {
 		}
 		if round+1 < b.Rounds && b.outOfTime(part) {
 			b.Results.Note(fmt.Sprintf("The time limit ended the measurement of %s after %d of %d rounds.", describe(part), round+1, b.Rounds))
-			return nil
+			break
 		}
 	}
+	b.leftOver(part)
 	return nil
-}
-
-// maxShare is how many times its share of the time a cell may take, when the
-// time is limited: one slow runtime must not leave the others without rounds.
-const maxShare = 3
-
-// greedy says whether a cell that has a sample has used up its time.
-func (b *Bench) greedy(c *results.Cell) bool {
-	if b.Deadline.IsZero() || c.Count() == 0 {
-		return false
-	}
-	share := b.Deadline.Sub(b.begin).Seconds() / float64(len(b.Workloads)*len(b.Runtimes))
-	return c.Spent > maxShare*share && c.Spent/float64(c.Runs) > share/2
 }
 
 func describe(part []*spec.Workload) string {
@@ -140,20 +147,17 @@ func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) err
 	n := len(b.Runtimes)
 	for i := range n {
 		r := b.Runtimes[(round+i)%n]
-		c := b.Results.Cell(w.Name, r.Name)
-		if c.Status != results.CellPending && c.Status != results.CellOK || c.Has(pass) {
-			continue
-		}
-		if b.greedy(c) {
-			b.Results.Note(fmt.Sprintf("%s on %s is slow, and has fewer runs than others so that the time limit leaves them theirs.", w.Title, r.Title))
+		c := b.cell(w, r)
+		if round < b.first(r) || !runnable(c) || c.Has(pass) || !b.affordable(r, c) {
 			continue
 		}
 		if !c.Warmed {
-			b.once(ctx, w, r, c, -1)
-			c.Warmed = true
+			b.warmUp(ctx, w, r, c, pass)
 		}
-		if c.Status == results.CellPending || c.Status == results.CellOK {
-			b.once(ctx, w, r, c, pass)
+		if runnable(c) && !c.Has(pass) && ctx.Err() == nil && b.affordable(r, c) {
+			if got := b.once(ctx, w, r, c, time.Duration(w.Timeout)); got != nil {
+				c.Keep(pass, got)
+			}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -162,32 +166,47 @@ func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) err
 	return nil
 }
 
-// once runs one workload on one runtime; pass -1 is the warm-up, whose figures
-// do not count.
-func (b *Bench) once(ctx context.Context, w *spec.Workload, r *drive.Runtime, c *results.Cell, pass int) {
-	b.report(w, r, pass)
+// warmUp runs a cell once, without counting it. Where a second run would not
+// fit into the runtime's share of the time, the first is better than nothing.
+func (b *Bench) warmUp(ctx context.Context, w *spec.Workload, r *drive.Runtime, c *results.Cell, pass int) {
+	limit, bounded := b.firstRun(w, r)
+	b.report(w, r, true)
+	got := b.once(ctx, w, r, c, limit)
+	if ctx.Err() != nil {
+		return
+	}
+	c.Warmed = true
+	switch {
+	case c.Status == results.CellHung && bounded:
+		b.tooSlow(c, r, limit)
+	case got != nil && r.TimeShare > 0 && c.Count() == 0 && !b.affordable(r, c):
+		c.Keep(pass, got)
+		b.Results.Note(fmt.Sprintf("Where %s has one run, that is its first, without a warm-up: a second did not fit into its share of the time.", r.Title))
+	}
+}
+
+// once runs one workload on one runtime, and returns its figures; nil when it
+// failed, which the cell then knows.
+func (b *Bench) once(ctx context.Context, w *spec.Workload, r *drive.Runtime, c *results.Cell, limit time.Duration) map[string]float64 {
+	if c.Warmed {
+		b.report(w, r, false)
+	}
 	begin := time.Now()
-	values, answer, err := b.measure(ctx, w, r)
+	values, answer, err := b.measure(ctx, w, r, limit)
 	c.Spent += time.Since(begin).Seconds()
 	c.Runs++
 	if ctx.Err() != nil {
-		return // not this cell's fault, and not a sample
+		return nil // not this cell's fault, and not a sample
 	}
 	if err == nil {
 		err = b.compare(w, answer)
 	}
 	if err != nil {
 		b.failed(c, err)
-		return
+		return nil
 	}
 	c.Failures, c.Answer = 0, answer
-	if pass < 0 {
-		return
-	}
-	c.Status = results.CellOK
-	for name, v := range values {
-		c.Add(name, pass, v)
-	}
+	return values
 }
 
 // failed decides what a failure means for the cell. A hang or a wrong answer is
@@ -235,7 +254,7 @@ func (b *Bench) prepare() {
 			b.answers[w.Name] = countFiles(filepath.Join(b.RootFS, w.Check.FilesUnder))
 		}
 		for _, r := range b.Runtimes {
-			c := b.Results.Cell(w.Name, r.Name)
+			c := b.cell(w, r)
 			if why != "" {
 				c.Status, c.Why = results.CellSkipped, why
 			}

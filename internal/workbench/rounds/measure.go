@@ -38,10 +38,9 @@ type run struct {
 	r *drive.Runtime
 }
 
-// measure runs a workload once and returns its metrics and its answer. After a
+// measure runs a workload once, for at most limit, and returns its metrics and its answer. After a
 // failure nothing of it is left.
-func (b *Bench) measure(ctx context.Context, w *spec.Workload, r *drive.Runtime) (map[string]float64, string, error) {
-	limit := time.Duration(w.Timeout)
+func (b *Bench) measure(ctx context.Context, w *spec.Workload, r *drive.Runtime, limit time.Duration) (map[string]float64, string, error) {
 	rctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if w.Caches == "cold" {

@@ -1,6 +1,7 @@
 package rounds
 
 import (
+	"math"
 	"time"
 
 	"bulkhead.dev/bulkhead/internal/workbench/drive"
@@ -19,13 +20,14 @@ type Progress struct {
 // guess is what a run that was never timed is taken to last.
 const guess = 2 * time.Second
 
-func (b *Bench) report(w *spec.Workload, r *drive.Runtime, pass int) {
+func (b *Bench) report(w *spec.Workload, r *drive.Runtime, warmup bool) {
 	if b.Progress == nil {
 		return
 	}
-	p := Progress{Workload: w.Name, Runtime: r.Name, Warmup: pass < 0}
+	p := Progress{Workload: w.Name, Runtime: r.Name, Warmup: warmup}
+	limits := b.limits()
 	for _, v := range b.Workloads {
-		done, left, time := b.ahead(v, b.Rounds*v.Repeat)
+		done, left, time := b.ahead(v, limits)
 		p.Done += done
 		p.Total += done + left
 		p.Left += time
@@ -36,48 +38,65 @@ func (b *Bench) report(w *spec.Workload, r *drive.Runtime, pass int) {
 	b.Progress(p)
 }
 
-// ahead counts a workload's runs, up to so many samples per cell, and how long
+// limits are what the time limit allows each runtime's cells; nil without one.
+func (b *Bench) limits() map[*drive.Runtime]float64 {
+	if b.Deadline.IsZero() {
+		return nil
+	}
+	return b.allowances(b.wants())
+}
+
+// ahead counts a workload's runs, and how long
 // those that are left will take by what the cells have shown so far.
-func (b *Bench) ahead(w *spec.Workload, samples int) (done, left int, d time.Duration) {
+func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]float64) (done, left int, d time.Duration) {
 	other := b.typical(w)
 	for _, r := range b.Runtimes {
-		c := b.Results.Find(w.Name, r.Name)
-		if c == nil || c.Status != results.CellPending && c.Status != results.CellOK || b.greedy(c) {
+		c := b.cell(w, r)
+		if !runnable(c) {
 			continue
 		}
-		n := samples - c.Count()
 		done += c.Count()
+		n := b.asked(w, r) - c.Count()
 		if !c.Warmed {
 			n++
 		} else {
 			done++
 		}
-		if n <= 0 {
-			continue
-		}
-		left += n
-		each := other
+		one := other
 		if c.Runs > 0 {
-			each = time.Duration(c.Spent / float64(c.Runs) * float64(time.Second))
+			one = seconds(each(c))
 		}
-		d += time.Duration(n) * each
+		if n = min(n, fits(c, limits, r)); n > 0 {
+			left += n
+			d += time.Duration(n) * one
+		}
 	}
 	return done, left, d
 }
+
+// fits is how many more runs of a cell the time limit allows.
+func fits(c *results.Cell, limits map[*drive.Runtime]float64, r *drive.Runtime) int {
+	if limits == nil || c.Runs == 0 || each(c) == 0 {
+		return math.MaxInt32
+	}
+	n := (limits[r] - c.Spent) / each(c)
+	return int(min(max(n, 0), math.MaxInt32))
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // typical is the mean time of a workload's runs on the runtimes that had one.
 func (b *Bench) typical(w *spec.Workload) time.Duration {
 	spent, runs := 0.0, 0
 	for _, r := range b.Runtimes {
-		if c := b.Results.Find(w.Name, r.Name); c != nil {
-			spent += c.Spent
-			runs += c.Runs
-		}
+		c := b.cell(w, r)
+		spent += c.Spent
+		runs += c.Runs
 	}
 	if runs == 0 {
 		return guess
 	}
-	return time.Duration(spent / float64(runs) * float64(time.Second))
+	return seconds(spent / float64(runs))
 }
 
 // outOfTime says whether another round of these workloads, and then one of
@@ -87,29 +106,30 @@ func (b *Bench) outOfTime(part []*spec.Workload) bool {
 		return false
 	}
 	var need time.Duration
+	limits := b.limits()
 	for _, w := range part {
-		need += b.oneRound(w)
+		need += b.oneRound(w, limits)
 	}
 	if part[0].Caches != "cold" {
 		_, cold := b.split()
 		for _, w := range cold {
-			need += 3 * b.oneRound(w) // three rounds are the least worth showing
+			need += 3 * b.oneRound(w, limits) // three rounds are the least worth showing
 		}
 	}
 	return time.Until(b.Deadline) < need
 }
 
-func (b *Bench) oneRound(w *spec.Workload) (d time.Duration) {
+func (b *Bench) oneRound(w *spec.Workload, limits map[*drive.Runtime]float64) (d time.Duration) {
 	for _, r := range b.Runtimes {
-		c := b.Results.Find(w.Name, r.Name)
-		if c == nil || c.Status != results.CellPending && c.Status != results.CellOK || b.greedy(c) {
+		c := b.cell(w, r)
+		if !runnable(c) || fits(c, limits, r) == 0 {
 			continue
 		}
-		each := b.typical(w)
+		one := b.typical(w)
 		if c.Runs > 0 {
-			each = time.Duration(c.Spent / float64(c.Runs) * float64(time.Second))
+			one = seconds(each(c))
 		}
-		d += time.Duration(w.Repeat) * each
+		d += time.Duration(w.Repeat) * one
 	}
 	return d
 }

@@ -1,0 +1,205 @@
+package rounds
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"bulkhead.dev/bulkhead/internal/workbench/drive"
+	"bulkhead.dev/bulkhead/internal/workbench/results"
+	"bulkhead.dev/bulkhead/internal/workbench/spec"
+)
+
+// A time limit is divided among the cells by what their runs take. A runtime
+// with a time-share (a VM under software emulation, say) has a part of the limit
+// as its own: at least its share, and more when the others need less than what
+// is left. All others divide the rest. Within such a part every cell may take
+// equally much, and what one does not need goes to those that need more:
+//
+//	time
+//	 │          ┌──┐┌──┐ ── level: the most that a cell may take
+//	 │     ┌──┐ │  ││  │
+//	 │┌──┐ │  │ │  ││  │
+//	 └┴──┴─┴──┴─┴──┴┴──┴── cells
+//
+// So quick cells get all their rounds, and slow ones as many as fit. Since a
+// cell runs in the first rounds until it has used up its part, samples of two
+// runtimes with the same pass stay pairs. Runtimes with a share of their own
+// begin with the second round: by then it is known what they may take, and the
+// others have figures already, however short the time is.
+
+// margin is what is left for all that is not a run: reports, cleaning up.
+const margin = 0.97
+
+// first is the round in which a runtime begins.
+func (b *Bench) first(r *drive.Runtime) int {
+	if r.TimeShare > 0 && !b.Deadline.IsZero() && b.Rounds > 1 {
+		return 1
+	}
+	return 0
+}
+
+// asked is how many samples of a workload a runtime is to have.
+func (b *Bench) asked(w *spec.Workload, r *drive.Runtime) int {
+	return (b.Rounds - b.first(r)) * w.Repeat
+}
+
+// allowance is how many seconds a cell of this runtime may take altogether.
+func (b *Bench) allowance(r *drive.Runtime) float64 {
+	if b.Deadline.IsZero() {
+		return math.Inf(1)
+	}
+	return b.limits()[r]
+}
+
+// affordable says whether a cell may run once more. One of a runtime without a
+// share of its own has at least one sample in any case.
+func (b *Bench) affordable(r *drive.Runtime, c *results.Cell) bool {
+	if b.Deadline.IsZero() || r.TimeShare == 0 && c.Count() == 0 {
+		return true
+	}
+	one := each(c)
+	if c.Runs == 0 {
+		one = b.usual(r) / 2 // a run may be a quick one; less than that is no time at all
+	}
+	return c.Spent+one <= b.allowance(r)
+}
+
+// each is what one run of a cell takes: 0 before the first.
+func each(c *results.Cell) float64 {
+	if c.Runs == 0 {
+		return 0
+	}
+	return c.Spent / float64(c.Runs)
+}
+
+// wants lists, for each runtime, what its cells have taken and what all the
+// runs that are left would take.
+func (b *Bench) wants() map[*drive.Runtime][]float64 {
+	out := map[*drive.Runtime][]float64{}
+	for _, r := range b.Runtimes {
+		unknown := math.Inf(1)
+		if r.TimeShare == 0 {
+			unknown = b.usual(r)
+		}
+		for _, w := range b.Workloads {
+			out[r] = append(out[r], want(b.cell(w, r), b.asked(w, r), unknown))
+		}
+	}
+	return out
+}
+
+func want(c *results.Cell, samples int, unknown float64) float64 {
+	if !runnable(c) {
+		return c.Spent
+	}
+	left := samples - c.Count()
+	if !c.Warmed {
+		left++
+	}
+	if c.Runs == 0 {
+		return float64(left) * unknown
+	}
+	return c.Spent + float64(max(left, 0))*each(c)
+}
+
+// usual is the mean time of a run over a runtime's cells that had one.
+func (b *Bench) usual(r *drive.Runtime) float64 {
+	sum, n := 0.0, 0
+	for _, w := range b.Workloads {
+		if c := b.cell(w, r); c.Runs > 0 {
+			sum += each(c)
+			n++
+		}
+	}
+	if n == 0 {
+		return guess.Seconds()
+	}
+	return sum / float64(n)
+}
+
+// allowances divides the whole time, what is spent included.
+func (b *Bench) allowances(wants map[*drive.Runtime][]float64) map[*drive.Runtime]float64 {
+	total := max(0, time.Until(b.Deadline).Seconds()*margin)
+	var common []float64 // of all runtimes without a share
+	shares := 0.0
+	for _, r := range b.Runtimes {
+		for _, w := range b.Workloads {
+			total += b.cell(w, r).Spent
+		}
+		if r.TimeShare == 0 {
+			common = append(common, wants[r]...)
+			continue
+		}
+		shares += r.TimeShare
+	}
+	left, out := total, map[*drive.Runtime]float64{}
+	for _, r := range b.Runtimes {
+		if r.TimeShare > 0 {
+			own := max(r.TimeShare*total, (total-sum(common))*r.TimeShare/shares)
+			out[r] = level(wants[r], own)
+			left -= min(own, sum(wants[r]))
+		}
+	}
+	rest := level(common, left)
+	for _, r := range b.Runtimes {
+		if r.TimeShare == 0 {
+			out[r] = rest
+		}
+	}
+	return out
+}
+
+// level is the most that one may take of a budget which all divide fairly.
+func level(wants []float64, budget float64) float64 {
+	sorted := slices.Sorted(slices.Values(wants))
+	for i, w := range sorted {
+		if even := budget / float64(len(sorted)-i); w > even {
+			return max(even, 0)
+		}
+		budget -= w
+	}
+	return math.Inf(1)
+}
+
+func sum(v []float64) (s float64) {
+	for _, x := range v {
+		s += x
+	}
+	return s
+}
+
+// firstRun is the time limit of a runtime's first run of a workload. With a
+// share of its own that is twice the even part, for most cells need less.
+func (b *Bench) firstRun(w *spec.Workload, r *drive.Runtime) (limit time.Duration, bounded bool) {
+	limit = time.Duration(w.Timeout)
+	if b.Deadline.IsZero() || r.TimeShare == 0 {
+		return limit, false
+	}
+	if own := seconds(2 * b.allowance(r)); own < limit {
+		return own, true
+	}
+	return limit, false
+}
+
+// leftOver gives the cells that a runtime's share of the time did not reach
+// their reason.
+func (b *Bench) leftOver(part []*spec.Workload) {
+	for _, w := range part {
+		for _, r := range b.Runtimes {
+			if c := b.cell(w, r); c.Status == results.CellPending && r.TimeShare > 0 && !b.Deadline.IsZero() {
+				c.Status = results.CellSkipped
+				c.Why = fmt.Sprintf("the runtime may take %.0f %% of the measurement's time, which other workloads have used up: a longer --time-limit gives it more", 100*r.TimeShare)
+			}
+		}
+	}
+}
+
+// tooSlow makes the cell of a runtime with a share one that says why it has no
+// figure.
+func (b *Bench) tooSlow(c *results.Cell, r *drive.Runtime, limit time.Duration) {
+	c.Status = results.CellSkipped
+	c.Why = fmt.Sprintf("one run takes more than %v; that is all this runtime, which may take %.0f %% of the measurement's time, has for one workload: a longer --time-limit gives it more",
+		limit.Round(100*time.Millisecond), 100*r.TimeShare)
+}
