@@ -62,6 +62,11 @@ func (c *cgroup) apply(r *agentpb.Resources) error {
 	if err := c.memory(r); err != nil {
 		return err
 	}
+	if r.CpuIdle != nil { // before the weight, which it resets
+		if err := c.write("cpu.idle", strconv.FormatInt(*r.CpuIdle, 10)); err != nil {
+			return err
+		}
+	}
 	if r.CpuWeight != nil {
 		if err := c.write("cpu.weight", strconv.FormatUint(*r.CpuWeight, 10)); err != nil {
 			return err
@@ -69,11 +74,6 @@ func (c *cgroup) apply(r *agentpb.Resources) error {
 	}
 	if err := c.cpu(r); err != nil {
 		return err
-	}
-	if r.CpuIdle != nil {
-		if err := c.write("cpu.idle", strconv.FormatInt(*r.CpuIdle, 10)); err != nil {
-			return err
-		}
 	}
 	if r.PidsLimit != nil {
 		if err := c.write("pids.max", limit(*r.PidsLimit)); err != nil {

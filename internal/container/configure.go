@@ -70,6 +70,7 @@ func (c *creation) configure() (*os.File, error) {
 	}
 	c.plans(cfg.Linux)
 	if c.rec.Wall == WallVM {
+		l.sentry.DeviceRules = deviceRulesOf(cfg.Linux.Resources)
 		l.forVM(vmOptions(cfg.Annotations), c.dir)
 	}
 	return c.network(ns[specs.NetworkNamespace])

@@ -304,21 +304,4 @@ func writePidFile(path string, pid int) error {
 }
 
 // limitsOf are the limits that the guest kernel holds too.
-func limitsOf(r *specs.LinuxResources) wire.Limits {
-	var out wire.Limits
-	if r == nil {
-		return out
-	}
-	if r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit > 0 {
-		out.Pids = *r.Pids.Limit
-	}
-	if r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
-		out.MemoryBytes = *r.Memory.Limit
-	}
-	if r.CPU != nil && r.CPU.Cpus != "" {
-		if list, err := parseCPUList(r.CPU.Cpus); err == nil {
-			out.CPUs = len(list)
-		}
-	}
-	return out
-}
+func limitsOf(r *specs.LinuxResources) wire.Limits { return limitsAfter(wire.Limits{}, r) }

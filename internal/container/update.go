@@ -41,16 +41,7 @@ func (rt *Runtime) Update(id string, r *specs.LinuxResources) error {
 	if err := cg.mgr.Set(hostResources(c.rec.Wall, r)); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
-	limits := limitsOf(r)
-	if r.Pids == nil || r.Pids.Limit == nil {
-		limits.Pids = c.rec.Limits.Pids
-	}
-	if r.Memory == nil || r.Memory.Limit == nil {
-		limits.MemoryBytes = c.rec.Limits.MemoryBytes
-	}
-	if r.CPU == nil || r.CPU.Cpus == "" {
-		limits.CPUs = c.rec.Limits.CPUs
-	}
+	limits := limitsAfter(c.rec.Limits, r)
 	if limits == c.rec.Limits {
 		return nil
 	}

@@ -63,7 +63,8 @@ type SentryConfig struct {
 
 	Network     Network           `json:"network"`
 	Limits      Limits            `json:"limits"`
-	CgroupPath  string            `json:"cgroupPath,omitempty"` // what /proc/self/cgroup shows; "/" in a cgroup namespace
+	DeviceRules []DeviceRule      `json:"deviceRules,omitempty"` // of a VM: the Sentry has no device of the host's kind
+	CgroupPath  string            `json:"cgroupPath,omitempty"`  // what /proc/self/cgroup shows; "/" in a cgroup namespace
 	Annotations map[string]string `json:"annotations,omitempty"`
 
 	// PreserveFDs is how many descriptors from 3 on the init process gets:
@@ -224,6 +225,15 @@ type Device struct {
 	GID   uint32 `json:"gid,omitempty"`
 }
 
+// DeviceRule is one of linux.resources.devices; numbers of -1 are all.
+type DeviceRule struct {
+	Allow  bool   `json:"allow,omitempty"`
+	Type   string `json:"type,omitempty"`
+	Major  int64  `json:"major"`
+	Minor  int64  `json:"minor"`
+	Access string `json:"access,omitempty"`
+}
+
 // Seccomp is linux.seccomp, compiled: a filter that the guest kernel attaches
 // to a process just before its program runs, as seccomp(2) would.
 type Seccomp struct {
@@ -265,6 +275,15 @@ type Limits struct {
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 	// CPUs is the number of CPUs to show, 0 for those the host allows.
 	CPUs int `json:"cpus,omitempty"`
+
+	// The rest is for a guest that has cgroups of its own, a VM.
+	MemoryReservation int64  `json:"memoryReservation,omitempty"`
+	MemorySwap        int64  `json:"memorySwap,omitempty"` // memory and swap together, -1 for no limit
+	CPUWeight         uint64 `json:"cpuWeight,omitempty"`  // 1 to 10000, as cgroup v2 has it
+	CPUQuota          int64  `json:"cpuQuota,omitempty"`   // µs of a period
+	CPUPeriod         uint64 `json:"cpuPeriod,omitempty"`  // µs
+	CPUBurst          uint64 `json:"cpuBurst,omitempty"`   // µs
+	CPUIdle           int64  `json:"cpuIdle,omitempty"`
 }
 
 // NetworkMode is what a sandbox is attached to.

@@ -29,7 +29,7 @@ func (m *monitor) createRequest(start bool) *agentpb.CreateRequest {
 			Hostname: c.Hostname, Domainname: c.Domainname,
 			Devices: devicesOf(c.Devices), MaskedPaths: c.MaskedPaths, ReadonlyPaths: c.ReadonlyPaths,
 			Sysctl: c.Sysctl, Seccomp: seccompOf(c.Seccomp), Namespaces: namespacesOf(&c.Namespaces),
-			Personality: c.Personality, Resources: resourcesOf(c.Limits), InitKillable: c.InitKillable,
+			Personality: c.Personality, Resources: m.resources(), InitKillable: c.InitKillable,
 		},
 		Sandbox: &agentpb.Sandbox{
 			Time:   &agentpb.Time{UnixNanos: time.Now().UnixNano()},
@@ -162,13 +162,53 @@ func namespacesOf(n *wire.Namespaces) *agentpb.Namespaces {
 	return out
 }
 
-func resourcesOf(l wire.Limits) *agentpb.Resources {
-	out := &agentpb.Resources{}
-	if l.Pids > 0 {
-		out.PidsLimit = &l.Pids
+// resources are those that the container begins with.
+func (m *monitor) resources() *agentpb.Resources {
+	out := m.resourcesFrom(wire.Limits{CPUs: m.machine.cpus}, m.cfg.Container.Limits)
+	for _, d := range m.cfg.Container.DeviceRules {
+		out.Devices = append(out.Devices, &agentpb.DeviceRule{Allow: d.Allow, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.Access})
 	}
-	if l.MemoryBytes > 0 {
-		out.MemoryLimit = &l.MemoryBytes
+	return out
+}
+
+// resourcesFrom says what is to change between limits and later ones.
+func (m *monitor) resourcesFrom(old, now wire.Limits) *agentpb.Resources {
+	out := &agentpb.Resources{}
+	none := func(n int64) *int64 { // 0 is no limit
+		if n == 0 {
+			n = -1
+		}
+		return &n
+	}
+	if now.Pids != old.Pids {
+		out.PidsLimit = none(now.Pids)
+	}
+	if now.MemoryBytes != old.MemoryBytes {
+		out.MemoryLimit = none(now.MemoryBytes)
+	}
+	if now.MemoryReservation != old.MemoryReservation {
+		out.MemoryReservation = &now.MemoryReservation
+	}
+	if now.MemorySwap != 0 && (now.MemorySwap != old.MemorySwap || out.MemoryLimit != nil) {
+		out.MemorySwap, out.MemoryLimit = &now.MemorySwap, none(now.MemoryBytes)
+	}
+	if now.CPUIdle != old.CPUIdle {
+		out.CpuIdle = &now.CPUIdle
+	}
+	// A cgroup that is no longer idle has forgotten its weight, and one that
+	// is has none.
+	if now.CPUIdle == 0 && now.CPUWeight != 0 && (now.CPUWeight != old.CPUWeight || out.CpuIdle != nil) {
+		out.CpuWeight = &now.CPUWeight
+	}
+	if now.CPUQuota != old.CPUQuota || now.CPUPeriod != old.CPUPeriod {
+		out.CpuQuota, out.CpuPeriod = none(now.CPUQuota), &now.CPUPeriod
+	}
+	if now.CPUBurst != old.CPUBurst {
+		out.CpuBurst = &now.CPUBurst
+	}
+	// The guest's CPUs have numbers of their own.
+	if n := min(now.CPUs, m.machine.cpus); n > 0 && now.CPUs != old.CPUs {
+		out.Unified = map[string]string{"cpuset.cpus": fmt.Sprintf("0-%d", n-1)}
 	}
 	return out
 }

@@ -316,9 +316,12 @@ func (m *monitor) Update(limits wire.Limits) error {
 	}
 	ctx, cancel := m.call()
 	defer cancel()
-	if _, err := m.agent.Update(ctx, &agentpb.UpdateRequest{ContainerId: container, Resources: resourcesOf(limits)}); err != nil {
+	m.updating.Lock()
+	defer m.updating.Unlock()
+	if _, err := m.agent.Update(ctx, &agentpb.UpdateRequest{ContainerId: container, Resources: m.resourcesFrom(m.cfg.Container.Limits, limits)}); err != nil {
 		return agentError("update", err)
 	}
+	m.cfg.Container.Limits = limits
 	return nil
 }
 

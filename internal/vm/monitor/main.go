@@ -43,6 +43,10 @@ type monitor struct {
 	agent  agentpb.AgentService
 	nics   []nic
 
+	// updating is held while limits change; cfg.Container.Limits are those
+	// that the guest has.
+	updating sync.Mutex
+
 	end     chan verdict // the first one counts
 	ctx     context.Context
 	cancel  context.CancelFunc

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -105,5 +106,33 @@ func TestFinish(t *testing.T) {
 	m.finish(statusDead, nil)
 	if v := <-m.end; v.code != 3 {
 		t.Errorf("verdict %v", v)
+	}
+}
+
+// TestResources: what an update sends is what changes, and nothing that the
+// guest's kernel would refuse beside it.
+func TestResources(t *testing.T) {
+	m := testMonitor()
+	m.machine.cpus = 4
+	for _, c := range []struct {
+		name     string
+		old, now wire.Limits
+		want     string
+	}{
+		{"nothing", wire.Limits{Pids: 3, CPUs: 2}, wire.Limits{Pids: 3, CPUs: 2}, ""},
+		{"limits", wire.Limits{}, wire.Limits{Pids: 3, MemoryBytes: 9, MemoryReservation: 4}, "memory_limit:9 memory_reservation:4 pids_limit:3"},
+		{"lifted", wire.Limits{Pids: 3, MemoryBytes: 9}, wire.Limits{}, "memory_limit:-1 pids_limit:-1"},
+		{"swap goes with memory", wire.Limits{MemoryBytes: 9}, wire.Limits{MemoryBytes: 9, MemorySwap: 12}, "memory_limit:9 memory_swap:12"},
+		{"memory goes with swap", wire.Limits{MemoryBytes: 9, MemorySwap: 12}, wire.Limits{MemoryBytes: 10, MemorySwap: 12}, "memory_limit:10 memory_swap:12"},
+		{"CPU", wire.Limits{}, wire.Limits{CPUWeight: 7, CPUQuota: 5000, CPUPeriod: 20000, CPUBurst: 1}, "cpu_weight:7 cpu_quota:5000 cpu_period:20000 cpu_burst:1"},
+		{"quota lifted", wire.Limits{CPUQuota: 5000, CPUPeriod: 20000}, wire.Limits{CPUPeriod: 20000}, "cpu_quota:-1 cpu_period:20000"},
+		{"idle has no weight", wire.Limits{CPUWeight: 7}, wire.Limits{CPUWeight: 7, CPUIdle: 1}, "cpu_idle:1"},
+		{"weight again", wire.Limits{CPUWeight: 7, CPUIdle: 1}, wire.Limits{CPUWeight: 7}, "cpu_weight:7 cpu_idle:0"},
+		{"fewer CPUs", wire.Limits{CPUs: 4}, wire.Limits{CPUs: 2}, `unified:{key:"cpuset.cpus" value:"0-1"}`},
+		{"no more than there are", wire.Limits{CPUs: 2}, wire.Limits{CPUs: 9}, `unified:{key:"cpuset.cpus" value:"0-3"}`},
+	} {
+		if got := m.resourcesFrom(c.old, c.now).String(); strings.Join(strings.Fields(got), " ") != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
 	}
 }
