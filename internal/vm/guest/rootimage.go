@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Format is what a root image is.
@@ -86,7 +88,7 @@ func (c *Cache) RootImage(k *Kernel, root string, o RootOptions) (*Image, error)
 	if !ok {
 		return nil, fmt.Errorf("root image: format %q is neither erofs nor squashfs", o.Format)
 	}
-	seed := func(k *key) { k.text(string(o.Format)); k.text(o.ID) }
+	seed := func(k *key) { k.text(string(o.Format)); k.text(o.ID); k.num(DiskBytes) }
 	var last error
 	for range 3 {
 		sum, err := rootSum(root, o, seed)
@@ -95,6 +97,9 @@ func (c *Cache) RootImage(k *Kernel, root string, o RootOptions) (*Image, error)
 		}
 		e, err := c.get("root-"+string(o.Format), sum, func(w *os.File) error {
 			if err := t.make(root, w.Name()); err != nil {
+				return err
+			}
+			if err := pad(w.Name()); err != nil {
 				return err
 			}
 			again, err := rootSum(root, o, seed)
@@ -111,6 +116,27 @@ func (c *Cache) RootImage(k *Kernel, root string, o RootOptions) (*Image, error)
 		}
 	}
 	return nil, last
+}
+
+// DiskBytes is the size of every image: a hole follows what is in it. A machine
+// that was saved with an empty disk of that size needs not look at its disk
+// again when it goes on with another.
+const DiskBytes = 64 << 30
+
+// pad makes an image's file a disk's size. A larger one, or one on a file system
+// that has no files of that size, stays as it is.
+func pad(image string) error {
+	st, err := os.Stat(image)
+	if err != nil {
+		return fmt.Errorf("root image: %w", err)
+	}
+	if st.Size() >= DiskBytes {
+		return nil
+	}
+	if err := os.Truncate(image, DiskBytes); err != nil && !errors.Is(err, unix.EFBIG) {
+		return fmt.Errorf("root image: %w", err)
+	}
+	return nil
 }
 
 func rootSum(root string, o RootOptions, seed func(*key)) (string, error) {

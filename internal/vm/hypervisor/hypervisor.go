@@ -19,7 +19,7 @@ type Config struct {
 	ID string // for messages and process names
 
 	Kernel string // uncompressed vmlinux with a PVH note
-	Initrd string
+	Initrd string // "" if there is none
 	Append string // the kernel's command line
 
 	Accel  Accel
@@ -54,6 +54,10 @@ const (
 type RAM struct {
 	Path  string // on the host
 	Bytes int64
+	// Template, if not nil, is mapped instead, privately: the guest reads it,
+	// and gets a copy of each page that it writes to. It is open for reading
+	// alone.
+	Template *os.File
 }
 
 // Disk is a block device from a raw image.

@@ -40,6 +40,9 @@ type Spec struct {
 	Caps uint64 `json:"caps,omitempty"`
 	// Proc mounts a /proc of the new PID namespace.
 	Proc bool `json:"proc,omitempty"`
+	// Memory says that descriptor 0 is a machine's memory, open for reading
+	// alone, which the helper is to map privately (memoryFilter).
+	Memory bool `json:"memory,omitempty"`
 	// NoFile, if not 0, becomes the limit of open files as far as the hard
 	// limit allows.
 	NoFile uint64 `json:"noFile,omitempty"`

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "jail" {
 		os.Exit(Main(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "memory" {
+		os.Exit(underMemoryFilter(os.Args[2]))
 	}
 	os.Exit(m.Run())
 }
@@ -129,5 +134,59 @@ func TestCheck(t *testing.T) {
 	}
 	if (&Spec{}).check() == nil {
 		t.Error("a jail without a program")
+	}
+}
+
+// underMemoryFilter says by its exit status what the filter has let through.
+func underMemoryFilter(file string) int {
+	runtime.LockOSThread()
+	if unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != nil || installMemoryFilter() != nil {
+		return 2
+	}
+	if fd, err := unix.Openat(unix.AT_FDCWD, "/nowhere", unix.O_RDWR, 0); fd != 0 || err != nil {
+		return 3
+	}
+	if fd, err := unix.Openat(unix.AT_FDCWD, "/nowhere", unix.O_RDWR|unix.O_CLOEXEC, 0); err != unix.ENOENT {
+		return 4 + fd
+	}
+	if fd, err := unix.Openat(unix.AT_FDCWD, file, unix.O_RDONLY, 0); fd <= 0 || err != nil {
+		return 5
+	}
+	if unix.Fallocate(0, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 4096) != nil || unix.Fallocate(1, 0, 0, 4096) == nil {
+		return 6
+	}
+	mem, err := unix.Mmap(0, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil || mem[0] != 'x' {
+		return 7
+	}
+	mem[0] = 'y'
+	if unix.Madvise(mem, unix.MADV_DONTNEED) != nil || mem[0] != 'x' {
+		return 8
+	}
+	if _, err := unix.Mmap(0, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != unix.EACCES {
+		return 9
+	}
+	return 0
+}
+
+// What QEMU does to a template's memory leaves the file as it was.
+func TestMemoryFilter(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ram")
+	want := strings.Repeat("x", 4096)
+	if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := exec.Command(os.Args[0], "memory", file)
+	cmd.Stdin = f
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, _ := os.ReadFile(file); string(got) != want {
+		t.Error("the template has changed")
 	}
 }

@@ -60,6 +60,11 @@ func enter(fd int) error {
 	if err := s.dropRights(); err != nil {
 		return err
 	}
+	if s.Memory {
+		if err := installMemoryFilter(); err != nil {
+			return err
+		}
+	}
 	if err := s.Filter.install(); err != nil {
 		return err
 	}

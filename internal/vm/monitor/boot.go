@@ -106,7 +106,7 @@ func (m *monitor) boot() error {
 	}
 	// QEMU (7.2) takes over no state while a vhost-user-fs device is there.
 	if len(cfg.Shares) == 0 {
-		if t := m.template(len(cfg.Disks), len(cfg.Nets)); t != nil {
+		if t := m.template(cfg.Disks, len(cfg.Nets)); t != nil {
 			return m.restore(cfg, t)
 		}
 	}

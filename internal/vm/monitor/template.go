@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/vm/guest"
 	"bulkhead.dev/bulkhead/internal/vm/host"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
@@ -21,9 +22,9 @@ import (
 // A template is a machine that was booted, asked to give back what it does not
 // need, and saved: the state of its devices and its memory. It has a channel,
 // a source of random numbers, a balloon, and an empty disk in the place of each
-// that a clone will have, a network device that leads nowhere too: the
-// firmware's tables name only what is there at the boot. The drivers of both are
-// loaded in the clone, and so meet the clone's.
+// that a clone will have, of the same size, a network device that leads nowhere
+// too: the firmware's tables name only what is there at the boot. The network's
+// driver is loaded in the clone: what it can do depends on the other end.
 //
 //	CACHE/template-KEY/state   QEMU's devices
 //	CACHE/template-KEY/ram     the memory, with holes
@@ -31,8 +32,9 @@ import (
 //
 // The cache belongs to one user, and the key holds the owner that the
 // container names, the boot of the host, and everything the machine is made
-// of. Each clone gets a copy of the memory: QEMU 7.2 can only map a file that
-// it may also write to, and a page that two sandboxes share can be timed.
+// of. Clones share what they have not written to of its memory (RAM.Template).
+// A page that two sandboxes share can be timed from either: --no-template is
+// for who must not share any with others of the same owner.
 
 // template is one that is ready.
 type template struct{ dir string }
@@ -47,14 +49,14 @@ const settle = 2500 * time.Millisecond
 // retry is how long a template that could not be made is not tried again.
 const retry = 10 * time.Minute
 
-// groups are what a template has loaded: all but the drivers of devices it
-// does not have.
-var groups = []string{agentpb.GroupOverlay, agentpb.GroupErofs, agentpb.GroupRNG, agentpb.GroupBalloon}
+// groups are what a template has loaded: all but the drivers of devices whose
+// features are the clone's own.
+var groups = []string{agentpb.GroupOverlay, agentpb.GroupErofs, agentpb.GroupRNG, agentpb.GroupBalloon, agentpb.GroupBlock}
 
 // template gives the template of this machine, made if there is none; nil if
 // the machine is to be booted: because it was asked for, because somebody else
 // is just making the template, or because it could not be made.
-func (m *monitor) template(disks, nets int) *template {
+func (m *monitor) template(disks []hypervisor.Disk, nets int) *template {
 	if m.cfg.VM.NoTemplate {
 		return nil
 	}
@@ -92,12 +94,12 @@ func (t *template) ready() bool {
 }
 
 // templateKey names everything that a clone must have in common.
-func (m *monitor) templateKey(disks, nets int) string {
+func (m *monitor) templateKey(disks []hypervisor.Disk, nets int) string {
 	h := sha256.New()
 	x := &m.machine
 	for _, s := range []string{
-		"2", host.BootID(), host.ProgramID(x.driver.Program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
-		fmt.Sprint(m.memory, x.cpus, disks, nets), m.cfg.Container.Annotations[ownerAnnotation],
+		"3", host.BootID(), host.ProgramID(x.driver.Program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
+		fmt.Sprint(m.memory, x.cpus, sizes(disks), nets), m.cfg.Container.Annotations[ownerAnnotation],
 	} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
@@ -108,24 +110,20 @@ func (m *monitor) templateKey(disks, nets int) string {
 const ownerAnnotation = "dev.bulkhead.vm.owner"
 
 // makeTemplate boots a machine and saves it.
-func (m *monitor) makeTemplate(t *template, disks, nets int) error {
+func (m *monitor) makeTemplate(t *template, disks []hypervisor.Disk, nets int) error {
 	removeOldTemplates(m.machine.dir)
 	cfg := m.machine.config(m.memory, filepath.Join(m.scratch, "template"))
 	if err := makeRAM(cfg.Memory); err != nil {
 		return err
 	}
 	defer os.Remove(cfg.Memory.Path)
-	for i := range disks {
-		f, err := m.placeholder()
+	for i, size := range sizes(disks) {
+		f, err := m.placeholder(size)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		id := rootSerial
-		if i > 0 {
-			id = fmt.Sprint("disk", i)
-		}
-		cfg.Disks = append(cfg.Disks, hypervisor.Disk{ID: id, File: f, ReadOnly: true})
+		cfg.Disks = append(cfg.Disks, hypervisor.Disk{ID: disks[i].ID, File: f, ReadOnly: true})
 	}
 	for i := range nets {
 		cfg.Nets = append(cfg.Nets, hypervisor.Net{ID: fmt.Sprint("net", i), MAC: slotMAC(i)})
@@ -157,15 +155,27 @@ func (m *monitor) makeTemplate(t *template, disks, nets int) error {
 	return os.Rename(tmp, t.dir)
 }
 
-// placeholder is a disk of one block.
-func (m *monitor) placeholder() (*os.File, error) {
+// sizes are those of disks; -1 of one that cannot be told.
+func sizes(disks []hypervisor.Disk) (out []int64) {
+	for _, d := range disks {
+		size := int64(-1)
+		if st, err := d.File.Stat(); err == nil {
+			size = st.Size()
+		}
+		out = append(out, size)
+	}
+	return out
+}
+
+// placeholder is a disk with nothing on it.
+func (m *monitor) placeholder(size int64) (*os.File, error) {
 	f, err := os.CreateTemp(m.scratch, "disk")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	defer os.Remove(f.Name())
-	if err := f.Truncate(4096); err != nil {
+	if err := f.Truncate(size); err != nil {
 		return nil, err
 	}
 	// Read-only, as QEMU asks of the descriptor of such a disk.
@@ -227,34 +237,32 @@ func bootTime() time.Time {
 	return time.Now().Add(-time.Duration(ts.Nano()))
 }
 
-// restore makes this sandbox's machine from a template.
+// restore makes this sandbox's machine from a template. The template's memory
+// is mapped privately; where QEMU does not let it be so it is copied.
 func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 	state, err := os.Open(t.state())
 	if err != nil {
 		return fmt.Errorf("template: %w", err)
 	}
 	defer state.Close()
-	copied := make(chan error, 1)
-	// QEMU wants the file when it starts, and what is in it when it restores.
-	if err := makeRAM(cfg.Memory); err != nil {
-		return err
+	stub := filepath.Join(m.scratch, "stub")
+	if err := os.WriteFile(stub, guest.StubKernel(), 0o644); err != nil {
+		return fmt.Errorf("template: %w", err)
 	}
-	go func() { copied <- copySparse(cfg.Memory.Path, t.ram()) }()
+	cfg.Kernel, cfg.Initrd, cfg.Append, cfg.Incoming = stub, "", "", true
 	ours, theirs, err := channel()
 	if err != nil {
 		return err
 	}
-	cfg.Channel, cfg.Incoming = theirs, true
-	m.vm, err = m.machine.driver.Start(cfg)
-	theirs.Close()
-	if err != nil {
+	defer theirs.Close()
+	cfg.Channel = theirs
+	if err := m.startClone(cfg, t); err != nil {
 		ours.Close()
 		return err
 	}
-	if err := <-copied; err != nil {
-		return fmt.Errorf("template: %w", err)
-	}
+	m.stage("the clone's hypervisor")
 	if err := m.vm.Restore(state); err != nil {
+		ours.Close()
 		select {
 		case <-m.vm.Done():
 			err = m.vm.Err()
@@ -263,8 +271,10 @@ func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 		return fmt.Errorf("restoring from the template: %w", err)
 	}
 	if err := m.vm.Resume(); err != nil {
+		ours.Close()
 		return fmt.Errorf("template: %w", err)
 	}
+	m.stage("the clone's devices")
 	if m.conn, err = greet(m.vm, ours, bootWait); err != nil {
 		return err
 	}
@@ -276,6 +286,29 @@ func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 		Time: &agentpb.Time{UnixNanos: time.Now().UnixNano()}, Random: entropy(),
 	})
 	return agentError("restoring", err)
+}
+
+// startClone starts the hypervisor over the template's memory, or over a copy.
+func (m *monitor) startClone(cfg *hypervisor.Config, t *template) error {
+	ram, err := os.Open(t.ram())
+	if err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	defer ram.Close()
+	cfg.Memory.Template = ram
+	if m.vm, err = m.machine.driver.Start(cfg); err == nil {
+		return nil
+	}
+	m.debugf("the template's memory cannot be mapped: %v", err)
+	cfg.Memory.Template = nil
+	if err := makeRAM(cfg.Memory); err != nil {
+		return err
+	}
+	if err := copySparse(cfg.Memory.Path, t.ram()); err != nil {
+		return fmt.Errorf("template: %w", err)
+	}
+	m.vm, err = m.machine.driver.Start(cfg)
+	return err
 }
 
 // copySparse copies the parts of a file that hold something (lseek(2),

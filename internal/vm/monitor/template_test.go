@@ -54,8 +54,8 @@ func TestCopySparse(t *testing.T) {
 // template.
 func TestTemplateKey(t *testing.T) {
 	m := testMonitor()
-	base := m.templateKey(1, 1)
-	if base != m.templateKey(1, 1) {
+	base := m.templateKey(nil, 1)
+	if base != m.templateKey(nil, 1) {
 		t.Fatal("the key changes by itself")
 	}
 	changes := map[string]func(m *monitor){
@@ -69,7 +69,7 @@ func TestTemplateKey(t *testing.T) {
 	for name, change := range changes {
 		m := testMonitor()
 		change(m)
-		if m.templateKey(1, 1) == base {
+		if m.templateKey(nil, 1) == base {
 			t.Errorf("another %s shares the template", name)
 		}
 	}

@@ -49,7 +49,9 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 		}
 		return s + rest
 	}
-	mopts := mach + ",memory-backend=ram"
+	// No merging of equal pages: who shares memory with whom is for templates
+	// to say.
+	mopts := mach + ",memory-backend=ram,mem-merge=off"
 	if mach != "microvm" {
 		mopts += ",usb=off,smm=off,vmport=off"
 	}
@@ -58,12 +60,14 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 		"-name", "bulkhead,debug-threads=off",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", mopts, "-accel", accel(cfg.Accel),
-		"-cpu", "max",
+		"-cpu", cpu(cfg.Accel),
 		"-smp", smp(cfg),
 		"-m", fmt.Sprintf("%dM", cfg.Memory.Bytes>>20),
-		"-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=%s,share=on", cfg.Memory.Bytes>>20, jailRAM),
+		"-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,mem-path=%s,share=%s", cfg.Memory.Bytes>>20, jailRAM, onOff(cfg.Memory.Template == nil)),
 		"-global", "virtio-mmio.force-legacy=false",
-		"-kernel", jailKernel, "-initrd", jailInitrd, "-append", cfg.Append,
+	}
+	a = append(a, kernel(cfg)...)
+	a = append(a,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", fdMonitor), "-mon", "chardev=qmp,mode=control",
 		"-device", dev("serial", ""),
 		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fdChannel),
@@ -71,19 +75,21 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 		"-object", "rng-random,id=entropy,filename=/dev/urandom",
 		"-device", dev("rng", ",rng=entropy"),
 		"-sandbox", sandbox(runas != ""),
-	}
+	)
 	if runas != "" {
 		a = append(a, "-chroot", jailEmpty, "-runas", runas)
 	}
+	fd := fdFirst
 	if cfg.Console != nil {
-		a = append(a, "-serial", "stdio")
+		a = append(a, "-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fd),
+			"-chardev", fmt.Sprintf("file,id=console,append=on,path=/dev/fdset/%d", fd), "-serial", "chardev:console")
+		fd++
 	} else {
 		a = append(a, "-serial", "null")
 	}
 	if cfg.Balloon {
 		a = append(a, "-device", dev("balloon", ",id=balloon,free-page-reporting=on,deflate-on-oom=on"))
 	}
-	fd := fdFirst
 	for _, d := range cfg.Disks {
 		ro := onOff(d.ReadOnly)
 		a = append(a,
@@ -116,6 +122,14 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 	return a
 }
 
+// kernel is what the machine boots. A clone's is a stub, without a command line.
+func kernel(cfg *hypervisor.Config) []string {
+	if cfg.Initrd == "" {
+		return []string{"-kernel", jailKernel}
+	}
+	return []string{"-kernel", jailKernel, "-initrd", jailInitrd, "-append", cfg.Append}
+}
+
 // accel bounds the translator's buffer, which is 1 GiB by default and never
 // given back.
 func accel(a hypervisor.Accel) string {
@@ -123,6 +137,17 @@ func accel(a hypervisor.Accel) string {
 		return "tcg,tb-size=64"
 	}
 	return string(a)
+}
+
+// cpu is the processor that the guest sees. Under the translator it has none of
+// what the translator makes slow: strings that are moved byte by byte (erms,
+// fsrm: to clear a page would take ten times as long) and five levels of page
+// tables.
+func cpu(a hypervisor.Accel) string {
+	if a == hypervisor.TCG {
+		return "max,erms=off,fsrm=off,la57=off"
+	}
+	return "max"
 }
 
 // smp gives the guest its CPUs. All are there from the start: microvm plugs
@@ -158,9 +183,13 @@ func binds(cfg *hypervisor.Config, program string) []jail.Bind {
 		jail.Bind{Source: "/dev/null", Dest: "/dev/null", Device: true, Writable: true},
 		jail.Bind{Source: "/dev/urandom", Dest: "/dev/urandom", Device: true},
 		jail.Bind{Source: cfg.Kernel, Dest: jailKernel},
-		jail.Bind{Source: cfg.Initrd, Dest: jailInitrd},
-		jail.Bind{Source: cfg.Memory.Path, Dest: jailRAM, Writable: true},
 	)
+	if cfg.Initrd != "" {
+		b = append(b, jail.Bind{Source: cfg.Initrd, Dest: jailInitrd})
+	}
+	if cfg.Memory.Template == nil {
+		b = append(b, jail.Bind{Source: cfg.Memory.Path, Dest: jailRAM, Writable: true})
+	}
 	if cfg.Accel == hypervisor.KVM {
 		b = append(b, jail.Bind{Source: "/dev/kvm", Dest: "/dev/kvm", Device: true, Writable: true})
 	}

@@ -22,7 +22,7 @@ func testConfig() *hypervisor.Config {
 func TestArgv(t *testing.T) {
 	line := strings.Join(argv(testConfig(), "/usr/bin/qemu", "5:6"), " ")
 	for _, want := range []string{
-		"-machine microvm,memory-backend=ram -accel tcg,tb-size=64",
+		"-machine microvm,memory-backend=ram,mem-merge=off -accel tcg,tb-size=64 -cpu max,erms=off,",
 		"-object memory-backend-file,id=ram,size=256M,mem-path=/vm/ram,share=on",
 		"-kernel /vm/vmlinux -initrd /vm/initrd -append quiet",
 		"-chardev socket,id=qmp,fd=3", "-chardev socket,id=agent,fd=4",
@@ -79,6 +79,29 @@ func TestBinds(t *testing.T) {
 	for _, b := range binds(testConfig(), "/usr/bin/qemu") {
 		if b.Writable && b.Dest != jailRAM && !b.Device {
 			t.Errorf("%s is writable", b.Dest)
+		}
+	}
+}
+
+// A clone maps the template, boots nothing and binds no file to be written to.
+func TestArgvOfClone(t *testing.T) {
+	cfg := testConfig()
+	cfg.Initrd, cfg.Incoming, cfg.Memory.Template, cfg.Console = "", true, os.Stdin, os.Stdout
+	line := strings.Join(argv(cfg, "q", ""), " ")
+	for _, want := range []string{
+		"mem-path=/vm/ram,share=off", "-incoming defer",
+		"-add-fd fd=5,set=5 -chardev file,id=console,append=on,path=/dev/fdset/5 -serial chardev:console", "-add-fd fd=6,set=6",
+	} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %q in\n%s", want, line)
+		}
+	}
+	if strings.Contains(line, "-initrd") || strings.Contains(line, "-append") {
+		t.Errorf("a clone boots: %s", line)
+	}
+	for _, b := range binds(cfg, "q") {
+		if b.Writable && !b.Device {
+			t.Errorf("%s may be written to", b.Dest)
 		}
 	}
 }

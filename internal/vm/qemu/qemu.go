@@ -104,11 +104,13 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 		return nil, nil, err
 	}
 	defer errW.Close()
-	console := null
-	if cfg.Console != nil {
-		console = cfg.Console
+	files := []*os.File{null, null, errW, monitor, cfg.Channel}
+	if cfg.Memory.Template != nil {
+		files[0] = cfg.Memory.Template
 	}
-	files := []*os.File{null, console, errW, monitor, cfg.Channel}
+	if cfg.Console != nil {
+		files = append(files, cfg.Console)
+	}
 	for _, disk := range cfg.Disks {
 		files = append(files, disk.File)
 	}
@@ -121,6 +123,7 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 		files = append(files, s.Socket)
 	}
 	o := jail.Options{Files: files, Flags: d.Flags}
+	o.Memory = cfg.Memory.Template != nil
 	runas := ""
 	if d.Flags != 0 {
 		o.Binds = binds(cfg, d.Program)
