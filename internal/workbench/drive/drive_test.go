@@ -16,8 +16,9 @@ func TestComplaint(t *testing.T) {
 	for in, want := range map[string]string{
 		"":             "",
 		"one\ntwo\n\n": "two",
-		`{"level":"error","msg":"no such thing","time":"x"}`: "no such thing",
-		`time="2026" level=error msg="cannot open \"x\""`:    `cannot open "x"`,
+		`{"level":"error","msg":"no such thing","time":"x"}`:                      "no such thing",
+		`time="2026" level=error msg="cannot open \"x\""`:                         `cannot open "x"`,
+		"x\npanic: index out of range [3]\n\ngoroutine 1 [running]:\nmain.go:7\n": "panic: index out of range [3]",
 		"{broken\n":               "{broken",
 		strings.Repeat("x", 1000): strings.Repeat("x", 240) + "…",
 	} {

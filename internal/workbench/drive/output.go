@@ -92,10 +92,16 @@ func (o *watch) close() {
 	<-o.ended
 }
 
-// Complaint is the line of a runtime's error output that says most: the last
-// one, taken out of the JSON or key=value form that runtimes log in.
+// Complaint is the line of a runtime's error output that says most: a Go
+// program's panic, else the last one, taken out of the JSON or key=value form that runtimes log in.
 func Complaint(stderr string) string {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	for _, line := range lines { // a trace of goroutines follows, which says less
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			lines = []string{line}
+			break
+		}
+	}
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(lines[i])
 		if line == "" {

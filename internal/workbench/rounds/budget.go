@@ -45,25 +45,30 @@ func (b *Bench) asked(w *spec.Workload, r *drive.Runtime) int {
 	return (b.Rounds - b.first(r)) * w.Repeat
 }
 
-// allowance is how many seconds a cell of this runtime may take altogether.
-func (b *Bench) allowance(r *drive.Runtime) float64 {
+// allowance is what a time limit leaves to a runtime.
+type allowance struct {
+	each float64 // seconds that one cell may take altogether
+	left float64 // seconds that are left of the runtime's own share, if it has one
+}
+
+// limits are what the time limit allows each runtime; nil without one.
+func (b *Bench) limits() map[*drive.Runtime]allowance {
 	if b.Deadline.IsZero() {
-		return math.Inf(1)
+		return nil
 	}
-	return b.limits()[r]
+	return b.allowances(b.wants())
 }
 
 // affordable says whether a cell may run once more. One of a runtime without a
 // share of its own has at least one sample in any case.
 func (b *Bench) affordable(r *drive.Runtime, c *results.Cell) bool {
-	if b.Deadline.IsZero() || r.TimeShare == 0 && c.Count() == 0 {
+	switch {
+	case b.Deadline.IsZero() || r.TimeShare == 0 && c.Count() == 0:
 		return true
+	case c.Runs == 0:
+		return b.limits()[r].left >= b.usual(r)
 	}
-	one := each(c)
-	if c.Runs == 0 {
-		one = b.usual(r) / 2 // a run may be a quick one; less than that is no time at all
-	}
-	return c.Spent+one <= b.allowance(r)
+	return c.Spent+each(c) <= b.limits()[r].each
 }
 
 // each is what one run of a cell takes: 0 before the first.
@@ -104,11 +109,11 @@ func want(c *results.Cell, samples int, unknown float64) float64 {
 	return c.Spent + float64(max(left, 0))*each(c)
 }
 
-// usual is the mean time of a run over a runtime's cells that had one.
+// usual is the mean time of a run over a runtime's cells that have figures.
 func (b *Bench) usual(r *drive.Runtime) float64 {
 	sum, n := 0.0, 0
 	for _, w := range b.Workloads {
-		if c := b.cell(w, r); c.Runs > 0 {
+		if c := b.cell(w, r); c.Status == results.CellOK {
 			sum += each(c)
 			n++
 		}
@@ -120,32 +125,33 @@ func (b *Bench) usual(r *drive.Runtime) float64 {
 }
 
 // allowances divides the whole time, what is spent included.
-func (b *Bench) allowances(wants map[*drive.Runtime][]float64) map[*drive.Runtime]float64 {
+func (b *Bench) allowances(wants map[*drive.Runtime][]float64) map[*drive.Runtime]allowance {
+	spent := map[*drive.Runtime]float64{}
 	total := max(0, time.Until(b.Deadline).Seconds()*margin)
 	var common []float64 // of all runtimes without a share
 	shares := 0.0
 	for _, r := range b.Runtimes {
 		for _, w := range b.Workloads {
-			total += b.cell(w, r).Spent
+			spent[r] += b.cell(w, r).Spent
 		}
+		total += spent[r]
+		shares += r.TimeShare
 		if r.TimeShare == 0 {
 			common = append(common, wants[r]...)
-			continue
 		}
-		shares += r.TimeShare
 	}
-	left, out := total, map[*drive.Runtime]float64{}
+	left, out := total, map[*drive.Runtime]allowance{}
 	for _, r := range b.Runtimes {
 		if r.TimeShare > 0 {
 			own := max(r.TimeShare*total, (total-sum(common))*r.TimeShare/shares)
-			out[r] = level(wants[r], own)
+			out[r] = allowance{each: level(wants[r], own), left: own - spent[r]}
 			left -= min(own, sum(wants[r]))
 		}
 	}
 	rest := level(common, left)
 	for _, r := range b.Runtimes {
 		if r.TimeShare == 0 {
-			out[r] = rest
+			out[r] = allowance{each: rest, left: math.Inf(1)}
 		}
 	}
 	return out
@@ -170,14 +176,22 @@ func sum(v []float64) (s float64) {
 	return s
 }
 
-// firstRun is the time limit of a runtime's first run of a workload. With a
-// share of its own that is twice the even part, for most cells need less.
+// Bounds of a first run on a runtime with a share of its own: most cells need
+// less than the even part of it, and below some seconds nothing is worth trying.
+const (
+	evenParts = 2
+	shortest  = 10.0
+)
+
+// firstRun is the time limit of a runtime's first run of a workload, and
+// whether it is the runtime's share that sets it.
 func (b *Bench) firstRun(w *spec.Workload, r *drive.Runtime) (limit time.Duration, bounded bool) {
 	limit = time.Duration(w.Timeout)
 	if b.Deadline.IsZero() || r.TimeShare == 0 {
 		return limit, false
 	}
-	if own := seconds(2 * b.allowance(r)); own < limit {
+	a := b.limits()[r]
+	if own := seconds(min(max(evenParts*a.each, shortest), a.left)); own < limit {
 		return own, true
 	}
 	return limit, false
@@ -190,7 +204,7 @@ func (b *Bench) leftOver(part []*spec.Workload) {
 		for _, r := range b.Runtimes {
 			if c := b.cell(w, r); c.Status == results.CellPending && r.TimeShare > 0 && !b.Deadline.IsZero() {
 				c.Status = results.CellSkipped
-				c.Why = fmt.Sprintf("the runtime may take %.0f %% of the measurement's time, which other workloads have used up: a longer --time-limit gives it more", 100*r.TimeShare)
+				c.Why = fmt.Sprintf("this runtime may take %.0f %% of the time, and other workloads have used it up: a longer --time-limit gives it more", 100*r.TimeShare)
 			}
 		}
 	}
@@ -200,6 +214,6 @@ func (b *Bench) leftOver(part []*spec.Workload) {
 // figure.
 func (b *Bench) tooSlow(c *results.Cell, r *drive.Runtime, limit time.Duration) {
 	c.Status = results.CellSkipped
-	c.Why = fmt.Sprintf("one run takes more than %v; that is all this runtime, which may take %.0f %% of the measurement's time, has for one workload: a longer --time-limit gives it more",
-		limit.Round(100*time.Millisecond), 100*r.TimeShare)
+	c.Why = fmt.Sprintf("one run takes more than %v, the bound for a workload of a runtime that may take %.0f %% of the time: a longer --time-limit raises it",
+		limit.Round(time.Second), 100*r.TimeShare)
 }

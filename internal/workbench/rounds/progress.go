@@ -38,17 +38,9 @@ func (b *Bench) report(w *spec.Workload, r *drive.Runtime, warmup bool) {
 	b.Progress(p)
 }
 
-// limits are what the time limit allows each runtime's cells; nil without one.
-func (b *Bench) limits() map[*drive.Runtime]float64 {
-	if b.Deadline.IsZero() {
-		return nil
-	}
-	return b.allowances(b.wants())
-}
-
 // ahead counts a workload's runs, and how long
 // those that are left will take by what the cells have shown so far.
-func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]float64) (done, left int, d time.Duration) {
+func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]allowance) (done, left int, d time.Duration) {
 	other := b.typical(w)
 	for _, r := range b.Runtimes {
 		c := b.cell(w, r)
@@ -75,11 +67,11 @@ func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]float64) (done
 }
 
 // fits is how many more runs of a cell the time limit allows.
-func fits(c *results.Cell, limits map[*drive.Runtime]float64, r *drive.Runtime) int {
+func fits(c *results.Cell, limits map[*drive.Runtime]allowance, r *drive.Runtime) int {
 	if limits == nil || c.Runs == 0 || each(c) == 0 {
 		return math.MaxInt32
 	}
-	n := (limits[r] - c.Spent) / each(c)
+	n := (limits[r].each - c.Spent) / each(c)
 	return int(min(max(n, 0), math.MaxInt32))
 }
 
@@ -119,7 +111,7 @@ func (b *Bench) outOfTime(part []*spec.Workload) bool {
 	return time.Until(b.Deadline) < need
 }
 
-func (b *Bench) oneRound(w *spec.Workload, limits map[*drive.Runtime]float64) (d time.Duration) {
+func (b *Bench) oneRound(w *spec.Workload, limits map[*drive.Runtime]allowance) (d time.Duration) {
 	for _, r := range b.Runtimes {
 		c := b.cell(w, r)
 		if !runnable(c) || fits(c, limits, r) == 0 {
