@@ -12,8 +12,8 @@ lab: build ## measure every runtime of this machine (root; LAB_FLAGS=--full for 
 lab-containerd: build ## the same through containerd: ctr and nerdctl, scraped by Prometheus (root)
 	$(LAB_DIR)/containerd.sh $(LAB_FLAGS)
 
-lab-report: build ## measure in full into docs/report (root, on an idle machine)
-	$(LAB_DIR)/lab.sh --full --out docs/report
+lab-report: build ## measure in full, 35 minutes, into docs/report (root, idle machine; REPORT_FLAGS=--resume goes on)
+	$(LAB_DIR)/lab.sh --full --out docs/report $(REPORT_FLAGS)
 
 test-browser: ## look at the report in Debian's chromium (installed when missing)
 	$(LAB_DIR)/browser.sh

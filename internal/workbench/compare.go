@@ -18,6 +18,7 @@ func compare(args []string, stdout, stderr io.Writer) (int, error) {
 	threshold := f.Float64("threshold", 5, "")
 	runtimes := f.String("runtimes", "", "")
 	all := f.Bool("all", false, "")
+	asJSON := f.Bool("json", false, "")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(stdout, usage)
@@ -26,7 +27,7 @@ func compare(args []string, stdout, stderr io.Writer) (int, error) {
 		return exitUsage, err
 	}
 	if f.NArg() != 2 {
-		return exitUsage, fmt.Errorf("compare: want two results files (or directories), OLD and NEW, got %d", f.NArg())
+		return exitUsage, fmt.Errorf("compare: want two results files (or directories), OLD and NEW, behind the flags, got %d arguments", f.NArg())
 	}
 	if *threshold < 0 {
 		return exitUsage, fmt.Errorf("--threshold %v: want a percentage from 0", *threshold)
@@ -39,9 +40,26 @@ func compare(args []string, stdout, stderr io.Writer) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	d := report.Compare(old, now, report.CompareOptions{Threshold: *threshold / 100, Runtimes: split(*runtimes)})
-	fmt.Fprint(stdout, d.Text(*all))
-	if d.Regressions > 0 {
+	names := split(*runtimes)
+	for _, n := range names {
+		if now.RuntimeNamed(n) == nil {
+			return exitUsage, fmt.Errorf("--runtimes: %s has no runtime called %q", f.Arg(1), n)
+		}
+	}
+	d := report.Compare(old, now, report.CompareOptions{Threshold: *threshold / 100, Runtimes: names})
+	if *asJSON {
+		out, err := d.JSON()
+		if err != nil {
+			return exitFailed, err
+		}
+		stdout.Write(out)
+	} else {
+		fmt.Fprint(stdout, d.Text(*all))
+	}
+	switch {
+	case d.Compared == 0: // in CI this must not look like success
+		return exitUsage, errors.New("compare: the two results have no figure in common")
+	case d.Regressions > 0:
 		return exitFailed, errSaid
 	}
 	return exitOK, nil

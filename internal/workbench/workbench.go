@@ -29,7 +29,7 @@ const (
 )
 
 const usage = `usage: bulkhead bench [--quick | --full] [flags]
-       bulkhead bench compare [--threshold PERCENT] [--runtimes A,B] [--all] OLD NEW
+       bulkhead bench compare [--threshold PERCENT] [--runtimes A,B] [--all] [--json] OLD NEW
        bulkhead bench report [--out DIR] RESULTS.json
        bulkhead bench list
 
@@ -56,7 +56,9 @@ results.json, matrix.md and index.html into the directory report.
   --try-limit TIME      how long a runtime's first run may take (default 10s)
 
 ^C ends the measurement and keeps what was measured. Exit status: 0 measured, 1
-not, or compare found a regression, 2 wrong usage, 130 interrupted.
+not, or compare found a regression (a figure that is significantly worse by more
+than the threshold of 5 %, or that there was and now fails), 2 wrong usage or
+nothing to compare, 130 interrupted.
 `
 
 // Main runs the command with these arguments, the name of the program left out.

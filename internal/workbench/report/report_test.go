@@ -186,6 +186,27 @@ func TestCompare(t *testing.T) {
 	if d := Compare(old, now, CompareOptions{Threshold: 0.05, Runtimes: []string{"slow"}}); d.Regressions != 0 {
 		t.Errorf("only slow:\n%s", d.Text(true))
 	}
+	gone := sampleResults()
+	gone.RuntimeNamed("fast").Status, gone.RuntimeNamed("fast").Why = results.RuntimeBroken, "it hangs"
+	gone.RuntimeNamed("slow").Status = results.RuntimeAbsent
+	for _, w := range gone.Workloads {
+		*gone.Cell(w.Name, "fast"), *gone.Cell(w.Name, "slow") = results.Cell{Workload: w.Name, Runtime: "fast"}, results.Cell{Workload: w.Name, Runtime: "slow"}
+	}
+	if d := Compare(old, gone, CompareOptions{}); d.Regressions != 4 || !strings.Contains(d.Text(false), "BROKEN: does not start: it hangs") ||
+		!strings.Contains(d.Text(false), "note: run of true on slow: absent") {
+		t.Errorf("a runtime that does not start any more, and one that is not there:\n%s", d.Text(false))
+	}
+	for _, c := range gone.Cells {
+		for m := range c.Samples {
+			c.Samples[m] = c.Samples[m][:4]
+		}
+	}
+	if d := Compare(old, gone, CompareOptions{Runtimes: []string{"runc"}}); d.TooFew != 0 { // seven and four can tell
+		t.Errorf("%d too few", d.TooFew)
+	}
+	if d := Compare(gone, gone, CompareOptions{Runtimes: []string{"runc"}}); d.TooFew != 4 || !strings.Contains(d.Text(false), "too few runs for a verdict") {
+		t.Errorf("four runs against four:\n%s", d.Text(true))
+	}
 	now.Machine.Kernel = "7.0"
 	if text := Compare(old, now, CompareOptions{}).Text(false); !strings.Contains(text, "the machines differ") {
 		t.Error("another machine goes unnoticed")

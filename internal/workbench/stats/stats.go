@@ -118,3 +118,13 @@ func DifferP(a, b []float64) float64 {
 	t := &benchmath.DefaultThresholds
 	return benchmath.AssumeNothing.Compare(benchmath.NewSample(a, t), benchmath.NewSample(b, t)).P
 }
+
+// LeastP is the least p-value that the test can give with so many samples, all
+// of one side below all of the other: two of all orders.
+func LeastP(n, m int) float64 {
+	orders := 1.0
+	for i := 1; i <= m; i++ {
+		orders *= float64(n+i) / float64(i)
+	}
+	return min(1, 2/orders)
+}

@@ -98,3 +98,16 @@ func TestDifferP(t *testing.T) {
 		t.Errorf("nothing: p = %v", p)
 	}
 }
+
+// The least p-value is what the test itself says of samples that do not overlap.
+func TestLeastP(t *testing.T) {
+	for n := 1; n <= 7; n++ {
+		var a, b []float64
+		for i := range n {
+			a, b = append(a, float64(i)), append(b, float64(100+i))
+		}
+		if got, want := DifferP(a, b), LeastP(n, n); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%d samples: the test says %v, LeastP %v", n, got, want)
+		}
+	}
+}
