@@ -294,6 +294,33 @@ func (v *victim) nothingLeft() {
 		}
 	}
 	v.t.Errorf("left: %s", strings.Join(left, ", "))
+	for _, what := range left {
+		var pid int
+		if n, _ := fmt.Sscanf(what, "process %d", &pid); n == 1 {
+			v.t.Log(whereabouts(pid))
+		}
+	}
+}
+
+// whereabouts says what each thread of a process that should have ended does.
+func whereabouts(pid int) string {
+	var b strings.Builder
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range tasks {
+		fmt.Fprintf(&b, "%s:", task)
+		for _, file := range []string{"comm", "stat", "wchan", "syscall", "stack", "children"} {
+			raw, _ := os.ReadFile(filepath.Join(task, file))
+			fmt.Fprintf(&b, " %s: %s", file, bytes.TrimSpace(raw))
+			if file == "children" {
+				for _, child := range strings.Fields(string(raw)) {
+					n, _ := strconv.Atoi(child)
+					b.WriteString("\n" + whereabouts(n))
+				}
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 func (v *victim) leftovers() (left []string) {

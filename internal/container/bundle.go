@@ -90,6 +90,10 @@ func readLimited(path string) ([]byte, error) {
 // it meets a property it does not know; that is said, not done in silence.
 func parseConfig(raw []byte, warn func(string, ...any)) (*Config, error) {
 	cfg := new(Config)
+	if fastDecode(raw, cfg) {
+		return cfg, nil
+	}
+	*cfg = Config{}
 	return cfg, decodeJSON(raw, cfg, warn)
 }
 

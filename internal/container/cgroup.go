@@ -19,12 +19,19 @@ import (
 type cgroup struct {
 	mgr     cgroups.Manager
 	unified bool
+	trees   map[string]v1Tree // if the paths were chosen by them
 }
 
 // openCgroup gives the cgroup of conf. paths are those that an earlier
 // openCgroup has chosen, or nil; nothing is made yet.
 func openCgroup(conf *cgroups.Cgroup, paths map[string]string) (*cgroup, error) {
 	c := &cgroup{unified: cgroups.IsCgroup2UnifiedMode()}
+	if paths == nil && !c.unified && !conf.Systemd {
+		trees := v1Trees()
+		if paths = v1Paths(conf, trees); paths != nil {
+			c.trees = trees
+		}
+	}
 	var err error
 	switch {
 	case conf.Systemd && !systemd.IsRunningSystemd():
@@ -49,6 +56,17 @@ func (c *cgroup) admit(pid int) error {
 	err := c.mgr.Apply(pid)
 	if err != nil && !errors.Is(err, cgroups.ErrRootless) {
 		return fmt.Errorf("putting process %d into its cgroup: %w", pid, err)
+	}
+	return nil
+}
+
+// make makes the cgroup with nothing in it.
+func (c *cgroup) make(r *cgroups.Resources) error {
+	if c.trees != nil && makeV1(c.mgr.GetPaths(), r) == nil {
+		return nil
+	}
+	if err := c.mgr.Apply(-1); err != nil {
+		return fmt.Errorf("making the cgroup: %w", err)
 	}
 	return nil
 }
@@ -83,14 +101,15 @@ func (c *cgroup) killAll() {
 	}
 	c.thaw()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
-		pids := c.pids()
-		if len(pids) == 0 {
-			return
-		}
-		for _, pid := range pids {
+		left := false
+		for _, pid := range c.pids() {
 			if pid != os.Getpid() {
 				_ = unix.Kill(pid, unix.SIGKILL)
+				left = true
 			}
+		}
+		if !left {
+			return
 		}
 		time.Sleep(time.Millisecond)
 	}

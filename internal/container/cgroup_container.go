@@ -35,10 +35,12 @@ func (c *creation) planCgroup() error {
 		}
 		return err
 	}
+	trees := cg.trees
 	cg, exact, err := splitPids(conf, cg, l.Resources)
 	if err != nil {
 		return err
 	}
+	cg.trees = trees
 	for _, path := range append([]string{exact}, slices.Collect(maps.Values(cg.mgr.GetPaths()))...) {
 		if path == "" {
 			continue
@@ -103,18 +105,38 @@ func (c *Container) openCgroup() *cgroup {
 	return cg
 }
 
+// makeNursery makes the cgroups and has the processes born there, if that can
+// be: joinCgroup does the rest.
+func (c *creation) makeNursery() error {
+	if c.cgroup == nil || c.cgroup.trees == nil || c.rec.Cgroup.Rootless {
+		return nil
+	}
+	conf, err := c.cgroup.mgr.GetCgroups()
+	if err != nil {
+		return err
+	}
+	if err := c.cgroup.make(conf.Resources); err != nil {
+		return err
+	}
+	c.launch.nursery = openNursery(c.cgroup.mgr.GetPaths(), c.cgroup.trees)
+	return nil
+}
+
 // joinCgroup makes the cgroups with their limits and puts the two processes
-// there. What they start later is born there.
+// there, if they are not yet. What they start later is born there.
 func (c *creation) joinCgroup() error {
 	if c.cgroup == nil {
 		return nil
 	}
-	for _, pid := range []int{c.rec.Gofer.Pid, c.rec.Sentry.Pid} {
-		if pid == 0 {
-			continue // a VM has no Gofer
-		}
-		if err := c.cgroup.admit(pid); err != nil {
+	if n := c.launch.nursery; n == nil {
+		if err := c.admitBoth(); err != nil {
 			return err
+		}
+	} else if n.late {
+		for _, p := range []process{c.rec.Gofer, c.rec.Sentry} {
+			if p.Pid > 0 { // what cannot be moved stays without, as package cgroups has it
+				_ = cgroups.WriteCgroupProc(c.cgroup.mgr.Path(""), p.Pid)
+			}
 		}
 	}
 	conf, err := c.cgroup.mgr.GetCgroups()
@@ -128,6 +150,18 @@ func (c *creation) joinCgroup() error {
 	if paths := c.cgroup.mgr.GetPaths(); len(paths) != len(c.rec.Cgroup.Paths) {
 		c.rec.Cgroup.Paths = paths
 		return c.save()
+	}
+	return nil
+}
+
+func (c *creation) admitBoth() error {
+	for _, pid := range []int{c.rec.Gofer.Pid, c.rec.Sentry.Pid} {
+		if pid == 0 {
+			continue // a VM has no Gofer
+		}
+		if err := c.cgroup.admit(pid); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -126,6 +126,10 @@ func (c *creation) make() error {
 		return err
 	}
 	defer listener.Close()
+	if err := c.makeNursery(); err != nil {
+		return err
+	}
+	defer c.launch.nursery.close()
 	c.launch.listener = listener
 	c.launch.admit = c.admit
 	if c.run, err = c.launch.run(); err != nil {

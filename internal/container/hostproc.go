@@ -1,10 +1,9 @@
 package container
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,17 +23,17 @@ func processByPid(pid int) (process, error) {
 
 // procStat reads the state and the start time of a process.
 func procStat(pid int) (state byte, start uint64, err error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	raw, err := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0, err
 	}
 	// The name in parentheses may hold anything.
-	i := bytes.LastIndexByte(raw, ')')
-	f := bytes.Fields(raw[i+1:])
+	i := strings.LastIndexByte(raw, ')')
+	f := strings.Fields(raw[i+1:])
 	if i < 0 || len(f) < 20 {
 		return 0, 0, fmt.Errorf("/proc/%d/stat: malformed", pid)
 	}
-	start, err = strconv.ParseUint(string(f[19]), 10, 64)
+	start, err = strconv.ParseUint(f[19], 10, 64)
 	return f[0][0], start, err
 }
 

@@ -49,6 +49,9 @@ type launch struct {
 	// they end.
 	admit  func(r *running) error
 	cgroup bool // admit makes cgroups
+	// nursery, if not nil, has the cgroups that the processes are to be born
+	// in; it becomes nil where that cannot be, and they have to be moved.
+	nursery *nursery
 	// vm, if not nil, says that a VM's monitor is to be started, and no Gofer.
 	vm *wire.VMOptions
 }
@@ -94,16 +97,17 @@ func (l *launch) run() (r *running, err error) {
 		return r, err
 	}
 	files.add(sentryConfR, sentryConfW)
-	if err := l.startSentry(r, control, sentryEnd, sentryConfR, readyW); err != nil {
-		return r, err
-	}
-
 	goferConfR, goferConfW, err := os.Pipe()
 	if err != nil {
 		return r, err
 	}
 	files.add(goferConfR, goferConfW)
-	if err := l.startGofer(r, goferEnd, goferConfR); err != nil {
+	if err := l.begin(func() error {
+		if err := l.startSentry(r, control, sentryEnd, sentryConfR, readyW); err != nil {
+			return err
+		}
+		return l.startGofer(r, goferEnd, goferConfR)
+	}); err != nil {
 		return r, err
 	}
 
@@ -157,7 +161,7 @@ func (l *launch) runVM(r *running, files *closer) error {
 		return err
 	}
 	files.add(confR, confW)
-	if err := l.startMonitor(r, control, confR, readyW); err != nil {
+	if err := l.begin(func() error { return l.startMonitor(r, control, confR, readyW) }); err != nil {
 		return err
 	}
 	if l.admit != nil {
@@ -251,14 +255,38 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 	return nil
 }
 
+// begin runs f, which starts processes, on the starter's thread and in the
+// nursery. If that thread cannot leave it again f has failed, whatever it has
+// started.
+func (l *launch) begin(f func() error) error {
+	return onStarter(func() error {
+		if l.nursery == nil {
+			return f()
+		}
+		err := l.nursery.enter()
+		if err != nil {
+			if err := l.nursery.leave(); err != nil {
+				return err
+			}
+			l.nursery = nil
+			return f()
+		}
+		err = f()
+		if e := l.nursery.leave(); e != nil {
+			err = e
+		}
+		return err
+	})
+}
+
 // spawn starts a program, this one again but for a VM, by the first plan that
-// the host permits.
+// the host permits. It is called on the starter's thread.
 func (l *launch) spawn(exe, args []string, files []*os.File, plans []nsPlan, netns *os.File, ctty bool) (*child, nsPlan, error) {
 	argv := append(append([]string{"bulkhead"}, exe[1:]...), args...)
 	var failed []string
 	for _, plan := range plans {
-		p, err := onStarter(netns, func() (*child, error) {
-			return startChild(exe[0], argv, files, l.sysProcAttr(plan, ctty))
+		p, err := visit(netns, func() (*child, error) {
+			return l.bear(exe[0], argv, files, l.sysProcAttr(plan, ctty))
 		})
 		if err == nil {
 			return p, plan, nil
@@ -273,6 +301,20 @@ func (l *launch) spawn(exe, args []string, files []*os.File, plans []nsPlan, net
 		failed = append(failed, fmt.Sprintf("%s: %v", plan.name, err))
 	}
 	return nil, nsPlan{}, fmt.Errorf("no way to start a process: %s", strings.Join(failed, "; "))
+}
+
+// bear starts a child, in the nursery's v2 cgroup too if the kernel can do that.
+// That it cannot is no reason for a lesser plan.
+func (l *launch) bear(path string, argv []string, files []*os.File, sys *syscall.SysProcAttr) (*child, error) {
+	if n := l.nursery; n != nil && n.v2 >= 0 {
+		with := *sys
+		with.UseCgroupFD, with.CgroupFD = true, n.v2
+		if p, err := startChild(path, argv, files, &with); err == nil {
+			return p, nil
+		}
+		n.late = true
+	}
+	return startChild(path, argv, files, sys)
 }
 
 func (l *launch) sysProcAttr(plan nsPlan, ctty bool) *syscall.SysProcAttr {

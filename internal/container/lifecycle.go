@@ -78,7 +78,8 @@ func (rt *Runtime) Kill(id string, sig unix.Signal, all bool) error {
 		return err
 	}
 	if c.status() == StatusStopped {
-		if all && sig == unix.SIGKILL {
+		// While it is made, a thread of its maker visits its cgroups.
+		if all && sig == unix.SIGKILL && c.rec.Sentry.Pid > 0 {
 			c.openCgroup().killAll()
 			return nil
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -64,17 +65,17 @@ func (rt *Runtime) rootless() bool {
 
 // inUserNS says whether this process is in a user namespace other than the
 // first.
-func inUserNS() bool {
-	raw, err := os.ReadFile("/proc/self/uid_map")
+var inUserNS = sync.OnceValue(func() bool {
+	raw, err := slurp("/proc/self/uid_map")
 	if err != nil {
 		return false
 	}
 	var inside, outside, size uint64
-	if _, err := fmt.Sscan(string(raw), &inside, &outside, &size); err != nil {
+	if _, err := fmt.Sscan(raw, &inside, &outside, &size); err != nil {
 		return false
 	}
 	return inside != 0 || outside != 0 || size != 1<<32-1
-}
+})
 
 // CheckWall refuses a wall that this build does not have.
 func CheckWall(w Wall) error {

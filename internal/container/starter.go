@@ -26,16 +26,15 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// onStarter runs f on the starter's thread, with that in the network namespace
-// ns (nil: as it is), so that a child is born there.
-func onStarter[T any](ns *os.File, f func() (T, error)) (out T, err error) {
+// onStarter runs f on the starter's thread.
+func onStarter(f func() error) (err error) {
 	done := make(chan struct{})
 	starter() <- func() {
 		defer close(done)
-		out, err = visit(ns, f)
+		err = f()
 	}
 	<-done
-	return out, err
+	return err
 }
 
 // visit runs f with the thread in the network namespace ns. If it cannot go back

@@ -206,14 +206,18 @@ func (rt *Runtime) openLocked(id string) (*Container, error) {
 }
 
 func (c *Container) load() error {
-	raw, err := os.ReadFile(c.path("state.json"))
+	raw, err := slurp(c.path("state.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNotExist, filepath.Base(c.dir))
 	}
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if err := json.Unmarshal(raw, &c.rec); err != nil {
+	if fastDecode([]byte(raw), &c.rec) {
+		return nil
+	}
+	c.rec = record{}
+	if err := json.Unmarshal([]byte(raw), &c.rec); err != nil {
 		return fmt.Errorf("state %s: %w", c.path("state.json"), err)
 	}
 	return nil
@@ -221,15 +225,15 @@ func (c *Container) load() error {
 
 // save replaces state.json in one step. The lock must be held.
 func (c *Container) save() error {
-	raw, err := json.Marshal(&c.rec)
+	raw, err := fastEncode(&c.rec)
 	if err != nil {
 		return err
 	}
 	tmp := c.path("state.json.new")
-	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
+	if err := spill(tmp, string(raw), unix.O_CREAT|unix.O_TRUNC); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if err := os.Rename(tmp, c.path("state.json")); err != nil {
+	if err := unix.Rename(tmp, c.path("state.json")); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
