@@ -2,11 +2,7 @@
 # run-vm.sh: shows the VM wall: programs of this machine in a micro-VM each,
 # with the host's root read-only under an overlay in the guest's memory. On
 # Debian it installs what is missing (as root).
-set -u
-cd "$(dirname "$0")/.."
-B=bin/bulkhead
-bold= off=
-[ -t 1 ] && bold=$'\e[1m' off=$'\e[0m'
+. "$(dirname "$0")/show.sh"
 need=
 command -v qemu-system-x86_64 >/dev/null || need="$need qemu-system-x86"
 [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || need="$need qemu-system-common"
@@ -21,18 +17,6 @@ if [ -n "$need" ]; then
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $need >/dev/null || exit 1
 fi
-rc=0
-show() {
-	printf '\n%s%s%s\n' "$bold" "$1" "$off"
-	shift
-	local t0 t1 st
-	t0=$(date +%s%N)
-	"$@"
-	st=$?
-	t1=$(date +%s%N)
-	printf '  → exit status %d, %d.%03d s\n' "$st" $(((t1 - t0) / 1000000000)) $(((t1 - t0) / 1000000 % 1000))
-	[ "$st" = 0 ] || rc=1
-}
 show '1. echo, in a VM that boots the distribution'"'"'s kernel' $B do --wall=vm --no-template -- echo '  hello'
 show '2. the same, the first time from a template (it is made now, once)' $B do --wall=vm -- echo '  hello'
 show '3. the same again, from the template' $B do --wall=vm -- echo '  hello'
@@ -42,5 +26,5 @@ import os, platform
 print("  kernel:", platform.release(), " pid:", os.getpid(), " uid:", os.getuid(), " CPUs:", os.cpu_count())
 open("/etc/written-inside", "w").write("only in the VM")
 '
-[ -e /etc/written-inside ] && { echo '  the host was written to!'; rc=1; } || echo '  the host has no /etc/written-inside: writes stayed in the VM'
+host_untouched 'the VM'
 exit $rc

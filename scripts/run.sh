@@ -1,26 +1,10 @@
 #!/bin/bash
 # run.sh: shows the main job: programs of this machine behind the Sentry, with
 # the host's files read-only under an overlay in memory.
-set -u
-cd "$(dirname "$0")/.."
-B=bin/bulkhead
-bold= off=
-[ -t 1 ] && bold=$'\e[1m' off=$'\e[0m'
+. "$(dirname "$0")/show.sh"
 if ! command -v /usr/bin/python3 >/dev/null && [ "$(id -u)" = 0 ]; then
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 >/dev/null
 fi
-rc=0
-show() {
-	printf '\n%s%s%s\n' "$bold" "$1" "$off"
-	shift
-	local t0 t1 st
-	t0=$(date +%s%N)
-	"$@"
-	st=$?
-	t1=$(date +%s%N)
-	printf '  → exit status %d, %d.%03d s\n' "$st" $(((t1 - t0) / 1000000000)) $(((t1 - t0) / 1000000 % 1000))
-	[ "$st" = 0 ] || rc=1
-}
 show '1. find /usr -type f, in a new sandbox' $B do -- sh -c 'find /usr -type f | wc -l | sed "s/^/  files seen: /"'
 show '2. a python3 program' $B do -- /usr/bin/python3 -c '
 import hashlib, os, platform, threading
@@ -31,6 +15,6 @@ ts = [threading.Thread(target=lambda i=i: out.append(hashlib.sha256(bytes(i) * 1
 open("/etc/written-inside", "w").write("only in memory")
 print("  threads:", len(out), " wrote /etc/written-inside:", os.path.getsize("/etc/written-inside"), "bytes")
 '
-[ -e /etc/written-inside ] && { echo '  the host was written to!'; rc=1; } || echo '  the host has no /etc/written-inside: writes stayed in the sandbox'
+host_untouched 'the sandbox'
 show '3. a shell pipeline over the host'"'"'s own files' $B do -- sh -c 'cat /usr/share/common-licenses/* 2>/dev/null | tr -cs A-Za-z "\n" | sort | uniq -c | sort -rn | head -3 | sed "s/^/  /"'
 exit $rc

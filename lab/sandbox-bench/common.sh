@@ -34,3 +34,35 @@ need_space() {
     free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
     [ "$free" -ge "$2" ] || die "$1 has $free MB free, $2 MB are needed: free some space or set LAB_CACHE"
 }
+
+# built NAME VERSION: whether that version of a program was built already.
+built() {
+    [ -x "$LAB_CACHE/bin/$1" ] && [ "$(cat "$LAB_CACHE/$1.version" 2>/dev/null)" = "$2" ]
+}
+
+# begin_module NAME MODULE VERSION PACKAGE MEGABYTES: a Go module of its own
+# outside this tree that needs PACKAGE of MODULE, as the working directory.
+begin_module() {
+    need_command go "install Go 1.26 or newer"
+    need_space "$LAB_CACHE" "$5"
+    mod=$(mktemp -d "$LAB_CACHE/$1-build.XXXXXX")
+    trap 'rm -rf "$mod"' EXIT
+    trap 'exit 130' INT TERM
+    cd "$mod"
+    printf 'module lab.invalid/%s\n\ngo 1.26\n\nrequire %s %s\n' "$1" "$2" "$3" >go.mod
+    printf '//go:build tools\n\npackage tools\n\nimport _ "%s"\n' "$4" >tools.go
+}
+
+# build_program NAME VERSION PACKAGE [FLAGS…]: builds it in begin_module's module.
+build_program() {
+    program=$1 version=$2 package=$3
+    shift 3
+    CGO_ENABLED=0 go build "$@" -o "$LAB_CACHE/bin/$program.new" "$package" >build.log 2>&1 ||
+        { tail -5 build.log >&2; die "$program did not build"; }
+    mv "$LAB_CACHE/bin/$program.new" "$LAB_CACHE/bin/$program"
+    printf '%s' "$version" >"$LAB_CACHE/$program.version"
+}
+
+tidy_module() {
+    go mod tidy "$@" >build.log 2>&1 || { tail -5 build.log >&2; die "the module could not be resolved (no network?)"; }
+}

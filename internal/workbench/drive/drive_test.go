@@ -100,7 +100,7 @@ func TestBundle(t *testing.T) {
 func TestClientTemplates(t *testing.T) {
 	echo, err := exec.LookPath("echo")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	r := &spec.Runtime{Name: "c", Command: []string{"echo", "-n"}, Client: &spec.Client{
 		Run:   []string{"run", "{mounts}", "{env}", "{image}", "name={id}", "{argv}"},
