@@ -41,6 +41,7 @@ type Agent struct {
 	session    *agentconn.Session
 	snapshot   bool // the connection may end
 	containers map[string]*container
+	spare      *cgroup // made ahead by rehearse
 
 	reapMu    sync.Mutex
 	processes map[int]*process // that have not ended, by pid
@@ -49,6 +50,7 @@ type Agent struct {
 	storages   map[string]*storage
 	storageSeq int
 	shared     map[string]bool
+	disks      map[string]string // serial number → name, of those that a snapshot has
 }
 
 // maxFiles is the hard limit of descriptors that a process starts with.

@@ -18,8 +18,9 @@ import (
 // control file's does.
 type cgroup struct {
 	dir     string
-	fd      int // for CLONE_INTO_CGROUP
-	devices int // the program that holds the device rules
+	fd      int    // for CLONE_INTO_CGROUP
+	devices int    // the program that holds the device rules
+	code    []byte // of it
 }
 
 func newCgroup(id string) (*cgroup, error) {

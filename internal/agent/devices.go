@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -165,10 +166,15 @@ func (c *cgroup) setDevices(list []*agentpb.DeviceRule) error {
 	if err != nil {
 		return err
 	}
-	prog, err := loadDeviceProgram(deviceProgram(rules), c.fd, c.devices)
+	code := deviceProgram(rules)
+	if c.devices >= 0 && bytes.Equal(code, c.code) {
+		return nil
+	}
+	prog, err := loadDeviceProgram(code, c.fd, c.devices)
 	if err != nil {
 		return err
 	}
+	c.code = code
 	if c.devices >= 0 {
 		unix.Close(c.devices)
 	}

@@ -90,7 +90,7 @@ func (a *Agent) create(req *agentpb.CreateRequest) (*agentpb.Started, error) {
 // assemble makes a container's cgroup, storages and process.
 func (a *Agent) assemble(c *container, b *builder) error {
 	var err error
-	if c.cgroup, err = newCgroup(c.id); err != nil {
+	if c.cgroup, err = a.takeCgroup(c.id); err != nil {
 		return err
 	}
 	if err := c.cgroup.apply(c.config.Resources); err != nil {

@@ -95,11 +95,15 @@ func (a *Agent) prepareSnapshot(groups []string) error {
 		}
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.containers) > 0 {
+	n := len(a.containers)
+	a.snapshot = n == 0
+	a.mu.Unlock()
+	if n > 0 {
 		return fmt.Errorf("the VM %w: it has containers", errState)
 	}
-	a.snapshot = true
+	if a.spare == nil {
+		a.rehearse()
+	}
 	_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
 	return nil
 }
@@ -115,6 +119,13 @@ func (a *Agent) event(e *agentpb.Event) {
 // watchMemory tells of processes that the kernel killed for memory: the
 // kernel notifies inotify(7) of changes of memory.events.
 func (a *Agent) watchMemory(c *container) {
+	a.openInotify()
+	if a.inotify > 0 {
+		_, _ = unix.InotifyAddWatch(a.inotify, c.cgroup.dir+"/memory.events", unix.IN_MODIFY)
+	}
+}
+
+func (a *Agent) openInotify() {
 	a.watchOnce.Do(func() {
 		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 		if err != nil {
@@ -124,9 +135,6 @@ func (a *Agent) watchMemory(c *container) {
 		a.inotify = fd
 		go a.watch(os.NewFile(uintptr(fd), "inotify"))
 	})
-	if a.inotify > 0 {
-		_, _ = unix.InotifyAddWatch(a.inotify, c.cgroup.dir+"/memory.events", unix.IN_MODIFY)
-	}
 }
 
 func (a *Agent) watch(f *os.File) {

@@ -110,6 +110,9 @@ func (a *Agent) mountBlock(s *agentpb.Storage, dir string) error {
 		return fmt.Errorf("fs_type %q is none of erofs, squashfs and ext4", s.FsType)
 	}
 	name := s.GetBlockName()
+	if name == "" {
+		name = a.disks[s.GetBlockSerial()]
+	}
 	if err := a.retry(func() (err error) {
 		if name == "" {
 			name, err = blockBySerial(s.GetBlockSerial())

@@ -24,7 +24,7 @@ import (
 const statusDead = 128 + int(unix.SIGKILL)
 
 // container is the name of the one container in the VM.
-const container = "c"
+const container = agentpb.FirstContainer
 
 // monitor is one sandbox.
 type monitor struct {

@@ -280,12 +280,7 @@ func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 	}
 	m.agent = m.conn.Agent()
 	m.watch()
-	ctx, cancel := m.call()
-	defer cancel()
-	_, err = m.agent.Restored(ctx, &agentpb.RestoredRequest{
-		Time: &agentpb.Time{UnixNanos: time.Now().UnixNano()}, Random: entropy(),
-	})
-	return agentError("restoring", err)
+	return nil // Create sets the clock and the random pool before all else
 }
 
 // startClone starts the hypervisor over the template's memory, or over a copy.

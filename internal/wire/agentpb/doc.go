@@ -69,7 +69,7 @@
 //	Shutdown
 //
 // From a template: boot, PrepareSnapshot, close, save; then per sandbox:
-// restore, Hello, Restored, Create.
+// restore, Hello, Create with the time and random bytes.
 package agentpb
 
 //go:generate ./generate.sh
@@ -84,6 +84,10 @@ const (
 	PortName  = "dev.bulkhead.agent" // virtio-serial: -device virtserialport,name=…
 	VsockPort = 1024
 )
+
+// FirstContainer is the name of a VM's only container: a template has a cgroup
+// for it.
+const FirstContainer = "c"
 
 // Names of files, not paths, that the initramfs has beside the agent.
 const (
