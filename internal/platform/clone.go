@@ -50,9 +50,7 @@ func (t *Thread) Fork() (*Thread, error) {
 
 func (t *Thread) adopt(p *Process) {
 	t.proc = p
-	if t.tid == 0 {
-		t.tid = p.pid
-	}
+	t.tid.Store(int32(p.pid))
 	p.add(t)
 }
 
@@ -62,11 +60,14 @@ type CloneState struct {
 	SetTLS bool
 	TLS    uint64
 	Vfork  bool // a process of its own in the same address space
+	Now    bool // a thread is there when Clone returns, too
 }
 
 // Clone makes a new host thread, or for Vfork a host process, in t's address
 // space. It waits for its first reply in the state that t's guest is in, which
-// must have come through SIGSYS.
+// must have come through SIGSYS. A process is there when Clone returns; a thread
+// is made by t's next reply, unless it must be Now. That ends in KindOpFail if it
+// cannot be.
 func (t *Thread) Clone(st CloneState) (*Thread, error) {
 	child, err := t.area.newThread(nil)
 	if err != nil {
@@ -82,31 +83,34 @@ func (t *Thread) Clone(st CloneState) (*Thread, error) {
 	child.inherited = t.CPU()
 	child.policy.allowed.Store(t.policy.allowed.Load())
 	t.add(opClone, kind, uint64(child.index), st.SP, st.TLS, tls)
-	switch t.Do() {
-	case KindDone:
-	case KindOpFail:
-		t.area.free(child)
-		return nil, t.Req.OpErrno
-	default:
-		t.area.free(child)
-		return nil, unix.ESRCH
-	}
-	proc := t.proc
-	if st.Vfork {
-		if proc = t.proc.p.register(int(t.Req.Result)); proc == nil {
+	if st.Vfork || st.Now {
+		if e := t.cloneNow(); e != 0 {
 			t.area.free(child)
-			return nil, unix.EAGAIN
+			return nil, e
 		}
 	}
-	child.tid = int(t.Req.Result)
-	// The stub's word is a hint: it must be a thread of that process, or the
-	// Sentry could be made to place and to signal somebody else's.
-	if unix.Tgkill(proc.pid, child.tid, 0) != nil {
+	if !st.Vfork {
+		child.proc = t.proc
+		t.proc.add(child)
+		return child, nil
+	}
+	proc := t.proc.p.register(int(t.Req.Result))
+	if proc == nil {
 		t.area.free(child)
 		return nil, unix.EAGAIN
 	}
 	child.adopt(proc)
 	return child, nil
+}
+
+func (t *Thread) cloneNow() unix.Errno {
+	switch t.Do() {
+	case KindDone:
+		return 0
+	case KindOpFail:
+		return t.Req.OpErrno
+	}
+	return unix.ESRCH
 }
 
 // Start is the first reply's last operation in a fresh process: go to ip with

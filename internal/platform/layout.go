@@ -14,6 +14,8 @@ const (
 	slotData     = 0x1000
 	inMax        = 0x8000 // the guest's bytes in a slot's data; ours follow
 	dataSize     = slotSize - slotData
+	postAt       = 0x7e00 // the last of the guest's bytes: an accepted write's
+	postMax      = 0x200
 
 	// TaskSize is where the guest's own addresses end.
 	TaskSize = StubBase
@@ -24,6 +26,7 @@ const (
 	turnRequest = 1
 	turnReply   = 2
 	turnKick    = 3
+	turnPosted  = 5
 )
 
 // Kind says why the guest's thread stopped.
@@ -102,7 +105,9 @@ type slot struct {
 	_            uint32
 	mask         uint64
 	robust       uint64
-	_            [8]uint32
+	loan         uint32
+	posted       uint32
+	_            [6]uint32
 	spinTSC      uint64
 	yields       uint32
 	answers      uint32

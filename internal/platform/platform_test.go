@@ -121,7 +121,7 @@ func TestFork(t *testing.T) {
 func TestThread(t *testing.T) {
 	th := guest(t, loop)
 	th.Resume(0, 0)
-	c, err := th.Clone(CloneState{SP: stackAt + 4096})
+	c, err := th.Clone(CloneState{SP: stackAt + 4096, Now: true})
 	if err != nil {
 		t.Fatal(err)
 	}

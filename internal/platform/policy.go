@@ -96,7 +96,7 @@ func (t *Thread) Attract() {
 		return
 	}
 	p.stays.Store(now + attractMicros*perMicro())
-	pinThread(t.tid, 1<<uint(cpu))
+	pinThread(t.HostTID(), 1<<uint(cpu))
 	p.seat.Pin(int(cpu))
 	p.cpu.Store(cpu)
 }
@@ -111,7 +111,7 @@ func (t *Thread) Allow(mask uint64) {
 	}
 	p.allowed.Store(mask)
 	if p.mode.Load() == modeFree {
-		pinThread(t.tid, mask)
+		pinThread(t.HostTID(), mask)
 	} else if !p.may(int(p.cpu.Load())) {
 		p.moveTo.Store(int32(bits.TrailingZeros64(mask)) + 1)
 	}
@@ -131,11 +131,12 @@ func (p *policy) wait(t *Thread) bool {
 	s := t.slot
 	switch p.mode.Load() {
 	case modeSpin:
-		switch spinTurn(&s.turn, turnRequest, spinMicros*perMicro(), gapMicros*perMicro()) {
-		case 1:
+		got := p.spin(t)
+		if got == spinTurned {
 			p.sample(t)
 			return true
-		case 2:
+		}
+		if got == spinPreempted {
 			p.banSpin()
 			p.leaveSpin(t)
 		}
@@ -149,17 +150,28 @@ func (p *policy) wait(t *Thread) bool {
 		if t.dead.Load() {
 			return false
 		}
-		if atomic.LoadUint32(&s.turn) == turnRequest {
+		if t.asked() {
 			p.sample(t)
 			return true
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 1)
 		now := atomic.LoadUint32(&s.turn)
-		if now != turnRequest && !t.dead.Load() {
+		if now != turnRequest && now != turnPosted && !t.dead.Load() {
 			FutexWait(&s.turn, now, bitsetSentry, false, 0)
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 0)
 	}
+}
+
+// spin waits without sleeping. It gives spinTurned when it is the Sentry's turn.
+func (p *policy) spin(t *Thread) int32 {
+	for range 64 {
+		got := spinTurn(&t.slot.turn, spinMicros*perMicro(), gapMicros*perMicro())
+		if got != spinTurned || t.asked() || t.dead.Load() {
+			return got
+		}
+	}
+	return spinIdle
 }
 
 // yield gives the CPU away a few times, until it is the Sentry's turn. When
@@ -176,12 +188,12 @@ func (p *policy) yield(t *Thread) bool {
 	}
 	last := rdtsc()
 	for i := 0; i < yields; i++ {
-		if atomic.LoadUint32(&s.turn) == turnRequest {
+		if t.asked() {
 			return true
 		}
 		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		now := rdtsc()
-		if now-last > gapMicros*perMicro() && atomic.LoadUint32(&s.turn) != turnRequest {
+		if now-last > gapMicros*perMicro() && !t.asked() {
 			p.noYield = now + yieldBan*perMicro()
 			atomic.StoreUint32(&s.yields, 0)
 			return false
@@ -245,7 +257,7 @@ func (p *policy) pin(t *Thread, cpu int) {
 		cpu = bits.TrailingZeros64(p.mask())
 	}
 	if sched.cpus > 1 && t.inherited != cpu {
-		pinThread(t.tid, 1<<uint(cpu))
+		pinThread(t.HostTID(), 1<<uint(cpu))
 	}
 	t.inherited = -1
 	p.seat.Pin(cpu)
@@ -293,7 +305,7 @@ func (t *Thread) Begin(cpu int, seat *Seat) {
 	case cpu >= 0:
 		p.pin(t, cpu)
 	case t.inherited >= 0:
-		pinThread(t.tid, p.mask())
+		pinThread(t.HostTID(), p.mask())
 	}
 }
 

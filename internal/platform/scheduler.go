@@ -130,7 +130,7 @@ func (s *scheduler) look(d time.Duration) bool {
 func (s *scheduler) release(t *Thread) {
 	if t.policy.mode.CompareAndSwap(modeHand, modeFree) {
 		atomic.StoreUint32(&t.slot.yields, 0)
-		pinThread(t.tid, t.policy.mask())
+		pinThread(t.HostTID(), t.policy.mask())
 	}
 }
 

@@ -1,7 +1,14 @@
 package platform
 
+// What spinTurn found.
+const (
+	spinIdle      int32 = 0
+	spinTurned    int32 = 1 // turn is odd
+	spinPreempted int32 = 2
+)
+
 //go:noescape
-func spinTurn(turn *uint32, want uint32, ticks int64, gap int64) int32
+func spinTurn(turn *uint32, ticks int64, gap int64) int32
 
 func rdtsc() int64
 

@@ -1,27 +1,26 @@
 #include "textflag.h"
 
-// func spinTurn(turn *uint32, want uint32, ticks int64, gap int64) int32
+// func spinTurn(turn *uint32, ticks int64, gap int64) int32
 //
-// Spins until *turn is want (1), ticks of the time-stamp counter have passed
+// Spins until *turn is odd (1), ticks of the time-stamp counter have passed
 // (0), or the counter jumped by more than gap between two looks (2): then this
 // CPU was taken away, so it is not idle.
 //
-//	DI turn  SI want  R8 end  R9 last look  R10 gap
-TEXT ·spinTurn(SB), NOSPLIT, $0-36
+//	DI turn  R8 end  R9 last look  R10 gap
+TEXT ·spinTurn(SB), NOSPLIT, $0-28
 	MOVQ turn+0(FP), DI
-	MOVL want+8(FP), SI
-	MOVQ gap+24(FP), R10
+	MOVQ gap+16(FP), R10
 	RDTSC
 	SHLQ $32, DX
 	ORQ  DX, AX
 	MOVQ AX, R9
 	MOVQ AX, R8
-	ADDQ ticks+16(FP), R8
+	ADDQ ticks+8(FP), R8
 look:
 	MOVL $16, CX
 inner:
-	CMPL (DI), SI
-	JEQ  found
+	TESTL $1, (DI)
+	JNE  found
 	PAUSE
 	DECL CX
 	JNE  inner
@@ -35,13 +34,13 @@ inner:
 	JHI  jumped
 	CMPQ AX, R8
 	JLT  look
-	MOVL $0, ret+32(FP)
+	MOVL $0, ret+24(FP)
 	RET
 found:
-	MOVL $1, ret+32(FP)
+	MOVL $1, ret+24(FP)
 	RET
 jumped:
-	MOVL $2, ret+32(FP)
+	MOVL $2, ret+24(FP)
 	RET
 
 // func rdtsc() int64

@@ -43,7 +43,7 @@ type Thread struct {
 
 	failed Kind // of an early Do in add; 0 if all went well
 
-	tid int // on the host; constant once known
+	tid atomic.Int32 // on the host; 0 until it is known, then constant
 	// inherited is the CPU that the thread was pinned to from its birth, -1
 	// none; until Begin.
 	inherited int
@@ -53,13 +53,31 @@ type Thread struct {
 	dead   atomic.Bool
 	acked  atomic.Bool // the goroutine saw that it is dead
 	policy policy
+	settle func() // takes what the stub has posted; nil until the first Lend
 }
 
 // Process gives the host process.
 func (t *Thread) Process() *Process { return t.proc }
 
-// HostTID is the host's thread id, as the stub reported it.
-func (t *Thread) HostTID() int { return t.tid }
+// HostTID is the host's thread id, or 0 while the thread is still to be cloned.
+func (t *Thread) HostTID() int {
+	if tid := t.tid.Load(); tid != 0 {
+		return int(tid)
+	}
+	t.area.mu.Lock()
+	defer t.area.mu.Unlock()
+	if t.area.slots[t.index] != t || t.freed {
+		return 0
+	}
+	// The slot's word is a hint: it must be a thread of that process, or the
+	// Sentry could be made to place and to signal somebody else's.
+	tid := int32(atomic.LoadUint32(&t.slot.hostTID))
+	if tid <= 1 || unix.Tgkill(t.proc.pid, int(tid), 0) != nil {
+		return 0
+	}
+	t.tid.Store(tid)
+	return int(tid)
+}
 
 // add appends an operation to the reply. When there is no more room it has the
 // ones before carried out; failed keeps what went wrong there.
@@ -192,10 +210,38 @@ func (t *Thread) wait() Kind {
 // Kick makes the guest's thread stop soon: guest code gives KindInterrupt, a
 // native wait is cut short.
 func (t *Thread) Kick() {
-	if tid := t.HostTID(); tid > 1 && !t.dead.Load() {
-		unix.Tgkill(t.proc.pid, tid, unix.Signal(sigKick))
+	if !t.kick() {
+		go t.kickUnborn()
 	}
 }
+
+// kick gives false while the thread is still to be cloned.
+func (t *Thread) kick() bool {
+	if t.dead.Load() {
+		return true
+	}
+	tid := t.HostTID()
+	if tid != 0 {
+		unix.Tgkill(t.proc.pid, tid, unix.Signal(sigKick))
+	}
+	return tid != 0
+}
+
+func (t *Thread) kickUnborn() {
+	for pause := 50 * time.Microsecond; !t.kick() && !t.left(); pause = min(2*pause, 10*time.Millisecond) {
+		time.Sleep(pause)
+	}
+}
+
+// left tells whether the thread's slot was given back.
+func (t *Thread) left() bool {
+	t.area.mu.Lock()
+	defer t.area.mu.Unlock()
+	return t.freed || t.area.slots[t.index] != t
+}
+
+// Unborn ends a thread that could not be cloned: it gives KindDied.
+func (t *Thread) Unborn() { t.markDead() }
 
 // markDead makes wait give KindDied, now and from now on.
 func (t *Thread) markDead() {

@@ -39,7 +39,10 @@ func writeVM(pid int, addr uint64, src []byte) (int, unix.Errno) {
 	return int(n), e
 }
 
-// pinThread sets a thread's CPUs; 0 is the calling one.
+// pinThread sets a thread's CPUs; 0 is none.
 func pinThread(tid int, mask uint64) {
+	if tid == 0 {
+		return
+	}
 	unix.RawSyscall(unix.SYS_SCHED_SETAFFINITY, uintptr(tid), 8, uintptr(unsafe.Pointer(&mask)))
 }

@@ -77,12 +77,35 @@ static int sigmask(struct thread *t, u64 *a, s64 *result)
 	return 1;
 }
 
+/* post_write is write(2) to a pipe whose room was lent to this thread: the bytes
+ * are left in the slot, and the call is done. The Sentry that ends the loan
+ * clears loan first, then takes what is posted. Here posted is set first: if the
+ * loan is over by then, the write is withdrawn, unless it was taken already. */
+static int post_write(struct slot *s, u64 *a, s64 *result)
+{
+	u32 loan = ONCE(s->loan), n = a[2], turn = TURN_GUEST;
+	if (!loan || (u32)a[0] + 1 != loan || a[2] - 1 >= POST_MAX || ONCE(s->posted) || a[1] > STUB_BASE - POST_MAX)
+		return 0;
+	if (stub_copy((u8 *)s + SLOT_DATA + POST_AT, (void *)a[1], n))
+		return 0;
+	*result = n;
+	__atomic_exchange_n(&s->posted, n, __ATOMIC_SEQ_CST);
+	if (ONCE(s->loan) != loan)
+		return !__atomic_compare_exchange_n(&s->posted, &n, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	__atomic_compare_exchange_n(&s->turn, &turn, TURN_POSTED, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	if (ONCE(s->sentry_sleeps))
+		sys6(NR_futex, (u64)&s->turn, 10 /* WAKE_BITSET */, 1, 0, 0, 2);
+	return 1;
+}
+
 /* local_call answers nr here if it can: 1 and the result, or 0. */
 int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 {
 	struct slot *s = t->slot;
 	u32 valid = ONCE(s->answers);
 	switch (nr) {
+	case 1:
+		return post_write(s, a, result);
 	case 39:
 		*result = ONCE(s->pid);
 		return valid & 1;
@@ -139,7 +162,7 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 static u32 take(struct slot *s, u32 at, u64 addr, u64 len)
 {
 	u32 i = s->nin;
-	if (i >= MAX_IN || !addr || addr >= STUB_BASE || len > IN_MAX - at || addr + len > STUB_BASE)
+	if (i >= MAX_IN || !addr || addr >= STUB_BASE || len > POST_AT - at || addr + len > STUB_BASE)
 		return at;
 	if (len && stub_copy((u8 *)s + SLOT_DATA + at, (void *)addr, len))
 		return at;
@@ -154,7 +177,7 @@ static u32 take_string(struct slot *s, u32 at, u64 addr)
 {
 	u32 i = s->nin;
 	u64 max = 4096;
-	if (i >= MAX_IN || !addr || addr >= STUB_BASE || IN_MAX - at < max)
+	if (i >= MAX_IN || !addr || addr >= STUB_BASE || POST_AT - at < max)
 		return at;
 	if (max > STUB_BASE - addr)
 		max = STUB_BASE - addr;

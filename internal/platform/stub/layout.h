@@ -28,13 +28,16 @@ typedef long s64;
 #define MAX_SLOTS 4096ul
 #define SLOT_DATA 0x1000ul
 #define IN_MAX 0x8000ul /* the guest's bytes; the Sentry's follow */
+#define POST_AT 0x7e00ul /* the last of them: an accepted write's */
+#define POST_MAX 0x200ul
 
-/* Whose turn a slot is. Both sides sleep on this word: the guest with futex
- * bitset 1, the Sentry with bitset 2. */
+/* Whose turn a slot is; an odd one wants the Sentry's attention. Both sides
+ * sleep on this word: the guest with futex bitset 1, the Sentry with bitset 2. */
 #define TURN_GUEST 0
 #define TURN_REQUEST 1
 #define TURN_REPLY 2
 #define TURN_KICK 3
+#define TURN_POSTED 5 /* the guest's still; it has left something in posted */
 
 /* Kinds of requests. */
 #define K_SYSCALL 1   /* through SIGSYS: a frame is there */
@@ -98,7 +101,9 @@ struct slot {
 	u32 pad2;
 	u64 mask;   /* the guest's blocked signals, while maskable was set */
 	u64 robust; /* the guest's robust list */
-	u32 pad7[8];
+	u32 loan;   /* a descriptor + 1: the stub accepts small writes to it; by the Sentry */
+	u32 posted; /* how much it has accepted, in the slot's data at POST_AT; 0: taken */
+	u32 pad7[6];
 	/* 0xc0: set by the Sentry, read by the stub */
 	u64 spin_tsc; /* how long to spin for a reply */
 	u32 yields;   /* how often to yield before sleeping */

@@ -83,7 +83,8 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) abi.Errno {
 	if a.Flags&unix.CLONE_VM == 0 {
 		return t.forkHost(child, th, a)
 	}
-	st := platform.CloneState{SP: a.Stack, Vfork: a.Flags&unix.CLONE_THREAD == 0}
+	// What is told behind the clone must not undo it.
+	st := platform.CloneState{SP: a.Stack, Vfork: a.Flags&unix.CLONE_THREAD == 0, Now: a.Flags&unix.CLONE_PIDFD != 0}
 	if a.Flags&unix.CLONE_SETTLS != 0 {
 		st.SetTLS, st.TLS = true, a.TLS
 	}
@@ -104,6 +105,8 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) abi.Errno {
 	t.mm.IncUsers()
 	if st.Vfork {
 		t.mm.AddProcess(c.Process())
+	} else if !st.Now {
+		t.plat.opErrno = child.unborn
 	}
 	return 0
 }
@@ -218,6 +221,7 @@ func (t *Task) exit(status uint32) platform.Kind {
 	t.acctHost()
 	th := t.plat.th.Load()
 	if th != nil {
+		t.endLoan()
 		t.keepMask(th) // from here on nobody looks into the slot
 	}
 	t.plat.th.Store(nil)
@@ -269,4 +273,10 @@ func (t *Task) setMM(m *mm.MemoryManager) {
 	if old != nil {
 		old.DecUsers()
 	}
+}
+
+// unborn ends a thread that its parent's reply could not clone.
+func (t *Task) unborn() {
+	t.plat.unborn.Store(true)
+	t.plat.th.Load().Unborn()
 }

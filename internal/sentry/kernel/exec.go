@@ -204,6 +204,7 @@ func (t *Task) becomeProgram(p *program, l *loaded) {
 	cpu := -1
 	if old != nil {
 		cpu = old.CPU()
+		t.endLoan()
 		t.keepMask(old)
 	}
 	if l.stays {

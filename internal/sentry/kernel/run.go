@@ -323,6 +323,9 @@ func (t *Task) opFailed(th *platform.Thread) platform.Kind {
 
 // died: the host process is gone without the Sentry's doing.
 func (t *Task) died() platform.Kind {
+	if t.plat.unborn.Load() {
+		return t.exit(0)
+	}
 	if !t.killed() {
 		t.GroupExit(SIGKILL)
 	}
@@ -344,5 +347,6 @@ func (t *Task) updateIds(th *platform.Thread) {
 	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, local)
 	if !local {
 		t.keepMask(th)
+		t.endLoan()
 	}
 }

@@ -24,6 +24,9 @@ type taskPlatform struct {
 	delivered bool          // the reply has signal frames
 	frames    framesBegun   // if it has
 	opErrno   func()        // undoes what the reply's operations were to do
+	loans     loans         // of pipes
+
+	unborn atomic.Bool // the host thread could not be made
 
 	clearTID uint64 // set_tid_address(2)
 	vforker  *vforkWait

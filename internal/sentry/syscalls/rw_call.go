@@ -270,6 +270,12 @@ func (c *rwCall) writeFrom(addr, count uint64) (uint64, abi.Errno) {
 	for {
 		want := min(total-done, chunk)
 		b, s, e := inPart(c.t, addr+uint64(done), want)
+		if _, pipe := c.fd.Impl.(*pipefs.File); pipe && e == 0 && len(b) < want {
+			// A pipe takes no part of a page.
+			if b = b[:len(b)&^(pageSize-1)]; len(b) == 0 {
+				e = unix.EFAULT
+			}
+		}
 		n := 0
 		if e == 0 {
 			n, e = c.writeWait(b, done)

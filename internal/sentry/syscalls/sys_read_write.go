@@ -3,6 +3,7 @@ package syscalls
 import (
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +54,9 @@ func sysWrite(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	}
 	c := rwCall{t: t, fd: fd, off: here}
 	n, e := c.writeFrom(a[1], a[2])
+	if e == 0 && n <= vfs.LoanMax {
+		t.WroteSmall(a.Int(0), fd)
+	}
 	fd.DecRef()
 	return n, e
 }

@@ -101,6 +101,7 @@ func (fd *FileDescription) SetFlags(c Caller, v uint32) abi.Errno {
 	if v&unix.O_NOATIME != 0 && fd.Flags()&unix.O_NOATIME == 0 && !ownerOrCapable(c.Creds(), fd.Inode().Perm()) {
 		return unix.EPERM
 	}
+	fd.recall()
 	for {
 		old := fd.flags.Load()
 		if fd.flags.CompareAndSwap(old, old&^SettableFlags|v&SettableFlags) {

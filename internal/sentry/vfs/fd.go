@@ -44,6 +44,7 @@ type FileDescription struct {
 	denies bool        // keeps writers out, until released; constant
 	quiet  bool        // failed to open: no events
 	locked atomic.Bool // may own OFD or flock locks
+	lent   atomic.Bool // its room may be lent (Lender)
 }
 
 // AsyncOwner is F_SETOWN's and F_SETSIG's setting.

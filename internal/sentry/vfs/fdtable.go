@@ -298,5 +298,6 @@ func (t *FDTable) closed(c Caller, f *FileDescription) {
 	if t.locks.Load() && f.Path.Dentry != nil {
 		dropPosixLocks(f.Inode(), t)
 	}
+	f.recall()
 	f.DecRef()
 }

@@ -36,9 +36,9 @@ type File struct {
 func (p *Pipe) Open(mode, flags uint32, fifo bool) (*File, abi.Errno) {
 	f := &File{p: p, reads: mode&vfs.FMODE_READ != 0, writes: mode&vfs.FMODE_WRITE != 0}
 	nonblock := flags&unix.O_NONBLOCK != 0
-	p.mu.Lock()
+	p.lock()
 	if fifo && f.writes && !f.reads && nonblock && p.readers == 0 {
-		p.mu.Unlock()
+		p.unlock()
 		return nil, unix.ENXIO
 	}
 	p.setUp()
@@ -63,7 +63,7 @@ func (p *Pipe) Open(mode, flags uint32, fifo bool) (*File, abi.Errno) {
 			f.waitFor, f.waitPast = &p.readOpens, p.readOpens
 		}
 	}
-	p.mu.Unlock()
+	p.unlock()
 	if fifo {
 		p.q.Notify(tell)
 	}
@@ -73,8 +73,8 @@ func (p *Pipe) Open(mode, flags uint32, fifo bool) (*File, abi.Errno) {
 // opened tells whether the open is complete: the other side has come. The
 // opener waits until it is.
 func (f *File) opened() bool {
-	f.p.mu.Lock()
-	defer f.p.mu.Unlock()
+	f.p.lock()
+	defer f.p.unlock()
 	return f.waitFor == nil || *f.waitFor != f.waitPast
 }
 
@@ -87,18 +87,21 @@ func (f *File) Release(*vfs.FileDescription) {
 		return
 	}
 	p := f.p
-	p.mu.Lock()
+	p.lock()
 	if f.reads {
 		p.readers--
 	}
 	if f.writes {
 		p.writers--
 	}
+	if f.writes || p.readers == 0 {
+		p.recall()
+	}
 	oneSided := (p.readers == 0) != (p.writers == 0)
 	if p.readers == 0 && p.writers == 0 {
 		p.drain()
 	}
-	p.mu.Unlock()
+	p.unlock()
 	if oneSided {
 		p.q.Notify(waiter.In | waiter.Out | waiter.RdNorm | waiter.WrNorm | waiter.Err | waiter.Hup)
 	}
@@ -109,8 +112,8 @@ func (f *File) Seekable() bool { return false }
 
 // First gives the length of what a read takes first, 0 of an empty pipe.
 func (f *File) First() int {
-	f.p.mu.Lock()
-	defer f.p.mu.Unlock()
+	f.p.lock()
+	defer f.p.unlock()
 	if f.p.empty() {
 		return 0
 	}
@@ -127,8 +130,8 @@ func (f *File) Read(_ vfs.Caller, _ *vfs.FileDescription, dst []byte, _ int64) (
 }
 
 // Write is write(2) to a pipe; EPIPE's signal is the caller's to send.
-func (f *File) Write(_ vfs.Caller, fd *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
-	n, e := f.p.write(src, fd.Flags()&unix.O_DIRECT != 0)
+func (f *File) Write(c vfs.Caller, fd *vfs.FileDescription, src []byte, _ int64) (int, int64, abi.Errno) {
+	n, e := f.p.write(c, src, fd.Flags()&unix.O_DIRECT != 0)
 	if n > 0 {
 		f.p.q.Notify(waiter.In | waiter.RdNorm)
 	}
@@ -142,7 +145,7 @@ func (f *File) Ready(*vfs.FileDescription) uint32 {
 	defer p.mu.Unlock()
 	var ev uint32
 	if f.reads {
-		if !p.empty() {
+		if !p.empty() || p.posted() {
 			ev |= waiter.In | waiter.RdNorm
 		}
 		if p.writers == 0 && f.seen != p.writeOpens {
@@ -168,9 +171,9 @@ func (f *File) Ioctl(_ vfs.Caller, _ *vfs.FileDescription, cmd uint32, arg uint6
 	if cmd != unix.TIOCINQ {
 		return 0, abi.ENOIOCTLCMD
 	}
-	f.p.mu.Lock()
+	f.p.lock()
 	n := f.p.bytes()
-	f.p.mu.Unlock()
+	f.p.unlock()
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(n))
 	return 0, mem.CopyOut(arg, b[:])
@@ -181,8 +184,8 @@ func (f *File) Sync(vfs.Caller, *vfs.FileDescription, bool) abi.Errno { return u
 
 // Size is F_GETPIPE_SZ.
 func (f *File) Size() int {
-	f.p.mu.Lock()
-	defer f.p.mu.Unlock()
+	f.p.lock()
+	defer f.p.unlock()
 	return len(f.p.ring) * PageSize
 }
 

@@ -14,6 +14,7 @@ func init() { vfs.FifoOpener = openFifo }
 // pipe2(2). flags may have O_NONBLOCK and O_DIRECT.
 func NewPair(c vfs.Caller, flags uint32) (r, w *vfs.FileDescription) {
 	p := New()
+	p.plain = true
 	ino := vfs.NewAnonInode(c, vfs.AnonPipe, unix.S_IFIFO|0o600)
 	ino.Base().SetSpecial(p)
 	rf, _ := p.Open(vfs.FMODE_READ, flags, false)

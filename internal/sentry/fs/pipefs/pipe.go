@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 	"bulkhead.dev/bulkhead/internal/sentry/waiter"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +73,9 @@ type Pipe struct {
 	// opens count every opening of an end: a fifo's open waits for the other
 	// side's to change.
 	readOpens, writeOpens uint64
+
+	plain bool // of pipe(2), not a fifo
+	loan  loan
 
 	q waiter.Queue
 }
@@ -154,8 +158,8 @@ func (p *Pipe) read(dst []byte) (n int, freed bool, e abi.Errno) {
 	if len(dst) == 0 {
 		return 0, false, 0
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
 	wasFull := p.full()
 	for n < len(dst) && !p.empty() {
 		s := p.at(p.tail)
@@ -179,15 +183,26 @@ func (p *Pipe) read(dst []byte) (n int, freed bool, e abi.Errno) {
 
 // write adds src. Up to PIPE_BUF bytes go in whole or not at all; of more, as
 // much as there is room for.
-func (p *Pipe) write(src []byte, packet bool) (n int, e abi.Errno) {
+func (p *Pipe) write(c vfs.Caller, src []byte, packet bool) (n int, e abi.Errno) {
 	if len(src) == 0 {
 		return 0, 0
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
+	p.wrote(c)
 	if p.readers == 0 {
 		return 0, unix.EPIPE
 	}
+	n = p.add(src, packet)
+	p.keepRoom()
+	if n == 0 {
+		return 0, unix.EAGAIN
+	}
+	return n, 0
+}
+
+// add puts in of src what there is room for. The caller holds mu.
+func (p *Pipe) add(src []byte, packet bool) (n int) {
 	if !packet {
 		n = p.appendLast(src)
 	}
@@ -201,10 +216,7 @@ func (p *Pipe) write(src []byte, packet bool) (n int, e abi.Errno) {
 		p.head++
 		n += k
 	}
-	if n == 0 {
-		return 0, unix.EAGAIN
-	}
-	return n, 0
+	return n
 }
 
 // appendLast adds the part of src beyond whole pages to the newest slot, if it
@@ -226,8 +238,9 @@ func (p *Pipe) appendLast(src []byte) int {
 
 // resize gives the ring n slots, a power of two.
 func (p *Pipe) resize(n int) abi.Errno {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
+	p.recall()
 	used := p.used()
 	if int(used) > n {
 		return unix.EBUSY

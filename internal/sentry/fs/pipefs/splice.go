@@ -19,8 +19,8 @@ func (f *File) SpliceOut(limit int, sink func(b []byte) (int, abi.Errno)) (int, 
 }
 
 func (p *Pipe) spliceOut(limit int, sink func(b []byte) (int, abi.Errno)) (n int, freed bool, e abi.Errno) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
 	if p.empty() && p.writers != 0 {
 		return 0, false, unix.EAGAIN
 	}
@@ -57,8 +57,9 @@ func (f *File) SpliceIn(limit int, source func(dst []byte) (int, abi.Errno)) (in
 }
 
 func (p *Pipe) spliceIn(limit int, source func(dst []byte) (int, abi.Errno)) (n int, e abi.Errno) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
+	p.wrote(nil)
 	if p.readers == 0 {
 		return 0, unix.EPIPE
 	}
@@ -101,17 +102,18 @@ func transfer(dst, src *File, limit int, keep bool) (int, abi.Errno) {
 		return 0, unix.EINVAL
 	}
 	if a.id < b.id {
-		a.mu.Lock()
-		b.mu.Lock()
+		a.lock()
+		b.lock()
 	} else {
-		b.mu.Lock()
-		a.mu.Lock()
+		b.lock()
+		a.lock()
 	}
+	b.wrote(nil)
 	wasFull := a.full()
 	n, e := b.takeFrom(a, limit, keep)
 	freed := wasFull && !a.full()
-	a.mu.Unlock()
-	b.mu.Unlock()
+	a.unlock()
+	b.unlock()
 	if freed {
 		a.q.Notify(waiter.Out | waiter.WrNorm)
 	}
