@@ -65,7 +65,7 @@ func (m *model) htmlMeaning(b *strings.Builder) {
 
 func (m *model) htmlMatrix(b *strings.Builder) {
 	b.WriteString("<section id=\"matrix\">\n<h2>The matrix</h2>\n")
-	fmt.Fprintf(b, "<p class=\"note\">Median, its interval, and the ratio to %s with its interval; ≈ is within the noise, ? too few runs to tell. A tap on a column's head sorts by it.</p>\n", esc(m.baselineTitle()))
+	fmt.Fprintf(b, "<p class=\"note\">Median, its interval and number of runs, and the ratio to %s with its interval; ≈ is within the noise, ? too few runs to tell. A tap on a column's head sorts by it.</p>\n", esc(m.baselineTitle()))
 	for _, g := range m.groups {
 		fmt.Fprintf(b, "<h3>%s</h3>\n<div class=\"scroll\"><table class=\"matrix sortable\">\n<thead><tr><th scope=\"col\">workload</th>", esc(capital(g.name)))
 		for _, c := range m.columns {
@@ -93,11 +93,19 @@ func htmlCell(b *strings.Builder, f *figure, unit string) {
 	if f.cost.OK() {
 		sortBy = f.cost.Median
 	}
-	fmt.Fprintf(b, "<td class=\"%s\" data-v=\"%g\"><b>%s</b><small>%s</small>", heat(f), sortBy, esc(value(f.value.Median, unit)), esc(interval(f.value, unit)))
+	fmt.Fprintf(b, "<td class=\"%s\" data-v=\"%g\"><b>%s</b><small>%s</small>", heat(f), sortBy, esc(value(f.value.Median, unit)), esc(spreadText(f, unit)))
 	if c := costText(f); c != "" {
 		fmt.Fprintf(b, "<span>%s</span>", esc(c))
 	}
 	b.WriteString("</td>")
+}
+
+// spreadText is a figure's interval and its number of runs.
+func spreadText(f *figure, unit string) string {
+	if f.value.N < 2 {
+		return runs(f.value.N)
+	}
+	return interval(f.value, unit) + " · " + runs(f.value.N)
 }
 
 // heat is the class that tints a cell by its cost.
@@ -231,9 +239,9 @@ func (m *model) htmlMachine(b *strings.Builder) {
 		fmt.Fprintf(b, "<tr><th scope=\"row\">%s</th><td class=\"wide\">%s</td></tr>\n", esc(w.Title), esc(w.About))
 	}
 	b.WriteString("</tbody></table></div>\n")
-	if len(m.res.Notes) > 0 {
+	if notes := m.notes(); len(notes) > 0 {
 		b.WriteString("<h3>Notes</h3>\n<ul>\n")
-		for _, n := range m.res.Notes {
+		for _, n := range notes {
 			fmt.Fprintf(b, "<li>%s</li>\n", esc(n))
 		}
 		b.WriteString("</ul>\n")

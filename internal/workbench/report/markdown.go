@@ -30,7 +30,7 @@ func Markdown(res *results.Results) string {
 		fmt.Fprintf(&b, "\n**%s.** %s\n", mdText(p.head), mdText(strings.Join(p.lines, " ")))
 	}
 	m.mdGaps(&b)
-	mdNotes(&b, res)
+	mdNotes(&b, m.notes())
 	return b.String()
 }
 
@@ -109,6 +109,7 @@ func machineFacts(res *results.Results) [][2]string {
 		{"KVM", mc.KVM},
 		{"File system", mc.Filesystem},
 		{"Root file system of the containers", res.RootFS},
+		{"Measured", measuredFor(res)},
 		{"Load when it began", fmt.Sprintf("%.2f", mc.Load)},
 	}
 	var out [][2]string
@@ -118,6 +119,18 @@ func machineFacts(res *results.Results) [][2]string {
 		}
 	}
 	return out
+}
+
+// measuredFor says how long the measurement took, and what was asked for.
+func measuredFor(res *results.Results) string {
+	if res.Elapsed == 0 {
+		return ""
+	}
+	t := fmt.Sprintf("for %.0f minutes", max(1, res.Elapsed/60))
+	if res.Limit > 0 {
+		t += fmt.Sprintf(" of at most %.0f", max(1, res.Limit/60))
+	}
+	return t + fmt.Sprintf(", %s at most", count(res.Rounds, "round"))
 }
 
 func mdRuntimes(b *strings.Builder, res *results.Results) {
@@ -151,7 +164,7 @@ func mdCell(f *figure, unit string) string {
 	if !f.ok() {
 		return "*" + shortStatus(f.cell) + "*"
 	}
-	t := fmt.Sprintf("%s (%s)", value(f.value.Median, unit), interval(f.value, unit))
+	t := fmt.Sprintf("%s (%s)", value(f.value.Median, unit), spreadText(f, unit))
 	if c := costText(f); c != "" {
 		t += "; **" + c + "**"
 	}
@@ -169,12 +182,12 @@ func (m *model) mdGaps(b *strings.Builder) {
 	}
 }
 
-func mdNotes(b *strings.Builder, res *results.Results) {
-	if len(res.Notes) == 0 {
+func mdNotes(b *strings.Builder, notes []string) {
+	if len(notes) == 0 {
 		return
 	}
 	b.WriteString("\n## Notes\n\n")
-	for _, n := range res.Notes {
+	for _, n := range notes {
 		fmt.Fprintf(b, "- %s\n", cellText(n))
 	}
 }

@@ -59,7 +59,7 @@ func fill(r *results.Results, w, m string, values map[string]float64) {
 func TestMarkdown(t *testing.T) {
 	md := Markdown(sampleResults())
 	for _, want := range []string{
-		"| run of true | 40.4 ms (40.0–40.8) | 10.",
+		"| run of true | 40.4 ms (40.0–40.8 · 7 runs) | 10.",
 		"| *failed*",
 		"Fast \\| &lt;b>", // nothing breaks out of a table
 		"| Gone | every workload | absent: it is not installed |",
@@ -87,7 +87,7 @@ func TestMarkdown(t *testing.T) {
 // elsewhere, and hostile names stay text.
 func TestHTML(t *testing.T) {
 	page := HTML(sampleResults())
-	for _, want := range []string{"<b>40.4 ms</b><small>40.0–40.8</small>", "Fast | &lt;b&gt;", "a CPU &lt;of&gt; sorts", "not measured", "within the noise", "<svg class=\"plot overview\""} {
+	for _, want := range []string{"<b>40.4 ms</b><small>40.0–40.8 · 7 runs</small>", "Fast | &lt;b&gt;", "a CPU &lt;of&gt; sorts", "not measured", "within the noise", "<svg class=\"plot overview\""} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q", want)
 		}
@@ -216,6 +216,28 @@ func TestCompare(t *testing.T) {
 func scale(c *results.Cell, m string, f float64) {
 	for i := range c.Samples[m] {
 		c.Samples[m][i].Value *= f
+	}
+}
+
+// Who has fewer runs than were asked for is named, with the reason if there is one.
+func TestFewerRuns(t *testing.T) {
+	r := sampleResults()
+	r.Rounds = 10
+	r.RuntimeNamed("slow").TimeShare = 0.35
+	c := r.Find("idle", "slow")
+	c.Samples["memory"] = c.Samples["memory"][:1]
+	c = r.Find("find", "slow")
+	c.Status, c.Why = results.CellSkipped, "one run takes more than 3s"
+	for _, page := range []string{Markdown(r), HTML(r)} {
+		for _, want := range []string{
+			"runc: 4 of 4 workloads have fewer than 10 rounds (7 rounds); each figure shows its runs.",
+			"Slow: 3 of 3 workloads have fewer than 10 rounds, for it is slow and may take 35 % of the time (1 to 7 rounds)",
+			"one workload it was too slow", "one run takes more than 3s", "one run",
+		} {
+			if !strings.Contains(page, want) {
+				t.Errorf("no %q", want)
+			}
+		}
 	}
 }
 

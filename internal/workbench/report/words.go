@@ -26,7 +26,7 @@ var questions = []question{
 	{"I/O", "walking a tree of files", []string{"find/time", "find-cold/time"}},
 	{"CPU", "computing", []string{"sysbench-cpu/rate"}},
 	{"System calls", "a system call", []string{"calls/getppid", "calls/read"}},
-	{"Memory", "a sandbox that sleeps", []string{"idle/memory"}},
+	{"Memory", "an idle sandbox", []string{"idle/memory"}},
 	{"Servers", "answering requests", []string{"redis/tcp-get", "nginx/rate"}},
 }
 
@@ -38,10 +38,30 @@ func (m *model) tradeOffs() []paragraph {
 			out = append(out, p)
 		}
 	}
+	if p := m.isolation(); len(p.lines) > 0 {
+		out = append(out, p)
+	}
 	for i, rt := range m.columns {
 		out = append(out, m.portrait(i, rt))
 	}
 	return out
+}
+
+// isolation groups the runtimes by what stands between container and host.
+func (m *model) isolation() paragraph {
+	p := paragraph{head: "Isolation"}
+	var walls []string
+	who := map[string][]string{}
+	for _, rt := range m.columns {
+		if who[rt.Wall] == nil {
+			walls = append(walls, rt.Wall)
+		}
+		who[rt.Wall] = append(who[rt.Wall], rt.Title)
+	}
+	for _, w := range walls {
+		p.add("%s: %s.", capital(w), join(who[w]), w != "" && w != "not said")
+	}
+	return p
 }
 
 // answer ranks the runtimes on one row, in words.
@@ -160,6 +180,7 @@ func (m *model) portrait(i int, rt *results.Runtime) paragraph {
 			}
 		}
 	}
+	p.add("%s%s", m.rangeOfCosts(i), "", m.rangeOfCosts(i) != "")
 	sort.SliceStable(costs, func(a, b int) bool { return costs[a].f.cost.Median > costs[b].f.cost.Median })
 	if free > 0 {
 		p.lines = append(p.lines, fmt.Sprintf("On %s it does not differ from %s beyond the noise.", count(free, "figure"), m.baselineTitle()))
@@ -167,6 +188,9 @@ func (m *model) portrait(i int, rt *results.Runtime) paragraph {
 	p.add("It costs most on %s%s.", extreme(costs, stats.Dearer), "", extreme(costs, stats.Dearer) != "")
 	reverse(costs)
 	p.add("It is cheaper than %s on %s.", m.baselineTitle(), extreme(costs, stats.Cheaper), extreme(costs, stats.Cheaper) != "")
+	if n := m.unfit(rt); n > 0 {
+		p.lines = append(p.lines, fmt.Sprintf("For %s it was too slow to be measured in its share of the time.", count(n, "workload")))
+	}
 	if n := m.failures(rt); n > 0 {
 		p.lines = append(p.lines, fmt.Sprintf("It failed %s: see what was not measured.", count(n, "workload")))
 	}
