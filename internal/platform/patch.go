@@ -15,9 +15,9 @@ var fastEntry = binary.LittleEndian.Uint64(stubELF[layoutAt:])
 
 const (
 	// TrampolineSize is what one call site takes of a page of trampolines.
-	TrampolineSize = 32
+	TrampolineSize = 40
 	// siteBefore and siteAfter are how much code around a site is looked at.
-	siteBefore, siteAfter = 8, 128
+	siteBefore, siteAfter = 24, 128
 	// reach is how far a jump goes, with some room.
 	Reach = 1<<31 - 1<<20
 )
@@ -44,6 +44,8 @@ func SiteRange(site uint64) (addr uint64, n int) { return site - siteBefore, sit
 // bytes is never left in the middle of a new instruction.
 //
 //	mov $nr,%eax; syscall   →  jmp trampoline; syscall
+//	mov $nr,%eax; x; syscall  →  jmp trampoline; x; syscall, where the trampoline
+//	                             has x too
 //	syscall … ret; nopl     →  jmp.s 1f … ret; 1: jmp trampoline
 func PlanPatch(site uint64, nr uint32, code []byte, tramp uint64) (*Patch, bool) {
 	if len(code) < siteBefore+2 || code[siteBefore] != 0x0f || code[siteBefore+1] != 0x05 {
@@ -51,13 +53,16 @@ func PlanPatch(site uint64, nr uint32, code []byte, tramp uint64) (*Patch, bool)
 	}
 	v := &view{base: site - siteBefore, code: code}
 	p := &Patch{Site: site}
-	if v.movForm(nr) {
-		w, ok := v.jump32(site-5, tramp)
+	if mid, ok := v.movForm(nr); ok {
+		w, ok := v.jump32(site-5-uint64(len(mid)), tramp)
+		if ok {
+			ok = relocate(mid, site, tramp+5+uint64(len(mid)))
+		}
 		if !ok {
 			return nil, false
 		}
 		p.Writes = []Write{w}
-		p.Code = trampoline(tramp, site+2, int64(nr))
+		p.Code = trampoline(tramp, site+2, int64(nr), mid)
 		return p, true
 	}
 	pad, ok := v.padding(site + 2)
@@ -74,18 +79,19 @@ func PlanPatch(site uint64, nr uint32, code []byte, tramp uint64) (*Patch, bool)
 		return nil, false
 	}
 	p.Writes = []Write{far, near}
-	p.Code = trampoline(tramp, site+2, -1)
+	p.Code = trampoline(tramp, site+2, -1, nil)
 	return p, true
 }
 
-// trampoline: the number, if the patch took it away; the address behind the
-// call in rcx, as the instruction would leave it; and on to the stub.
-func trampoline(at, ret uint64, nr int64) (b [TrampolineSize]byte) {
+// trampoline: the number, if the patch took it away, and what stood between it and
+// the call; the address behind the call in rcx, as the instruction would leave it;
+// and on to the stub.
+func trampoline(at, ret uint64, nr int64, mid []byte) (b [TrampolineSize]byte) {
 	i := 0
 	if nr >= 0 {
 		b[0] = 0xb8
 		binary.LittleEndian.PutUint32(b[1:], uint32(nr))
-		i = 5
+		i = 5 + copy(b[5:], mid)
 	}
 	copy(b[i:], []byte{0x48, 0x8d, 0x0d}) // lea rel32(%rip), %rcx
 	binary.LittleEndian.PutUint32(b[i+3:], uint32(int32(int64(ret)-int64(at)-int64(i+7))))
@@ -102,11 +108,65 @@ type view struct {
 
 func (v *view) at(addr uint64) int { return int(addr - v.base) }
 
-// movForm: the five bytes before the call are mov $nr,%eax, without a prefix
-// that would make it another register's.
-func (v *view) movForm(nr uint32) bool {
-	b := v.code[:siteBefore]
-	return b[3] == 0xb8 && binary.LittleEndian.Uint32(b[4:]) == nr && b[2]&0xf0 != 0x40
+// maxMid is the longest instruction that a trampoline has room for.
+const maxMid = TrampolineSize - 5 - 7 - 6 - 8
+
+// movForm: the five bytes before the call, or before one instruction in front of
+// it that mid has then, are mov $nr,%eax, without a prefix that would make it
+// another register's.
+func (v *view) movForm(nr uint32) (mid []byte, ok bool) {
+	for n := 0; n <= maxMid; n++ {
+		b := v.code[:siteBefore-n]
+		at := len(b) - 5
+		if b[at] != 0xb8 || binary.LittleEndian.Uint32(b[at+1:]) != nr || b[at-1]&0xf0 == 0x40 {
+			continue
+		}
+		mid = append([]byte(nil), v.code[len(b):siteBefore]...)
+		if n == 0 || movable(mid) {
+			return mid, true
+		}
+	}
+	return nil, false
+}
+
+// movable: b is one instruction that sets a register other than rax, or memory,
+// and can stand elsewhere (see relocate).
+func movable(b []byte) bool {
+	in, err := x86asm.Decode(b, 64)
+	if err != nil || in.Len != len(b) || in.Op != x86asm.MOV && in.Op != x86asm.LEA && in.Op != x86asm.XOR {
+		return false
+	}
+	for i, a := range in.Args {
+		switch a := a.(type) {
+		case x86asm.Reg:
+			if i == 0 && (a == x86asm.RAX || a == x86asm.EAX || a == x86asm.AX || a == x86asm.AL || a == x86asm.AH) {
+				return false
+			}
+		case x86asm.Mem:
+			if a.Base == x86asm.RIP && in.Op != x86asm.LEA {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// relocate makes mid, which ended at from, one that ends at to.
+func relocate(mid []byte, from, to uint64) bool {
+	in, err := x86asm.Decode(mid, 64)
+	if len(mid) == 0 || err != nil || in.Op != x86asm.LEA {
+		return len(mid) == 0 || err == nil
+	}
+	if m, ok := in.Args[1].(x86asm.Mem); !ok || m.Base != x86asm.RIP {
+		return true
+	}
+	at := mid[len(mid)-4:] // lea has its displacement last
+	d := int64(int32(binary.LittleEndian.Uint32(at))) + int64(from) - int64(to)
+	if d > Reach || d < -Reach {
+		return false
+	}
+	binary.LittleEndian.PutUint32(at, uint32(int32(d)))
+	return true
 }
 
 // padding finds five bytes of dead code within a short jump of from: no-ops
