@@ -52,8 +52,8 @@ func parseVersion(s string) (version, bool) {
 
 const machineID = "conform"
 
-// caseLimit: a translated processor is some twenty times slower.
-func (m *machine) caseLimit() time.Duration { return 3 * caseLimit }
+// caseLimit: a translated processor is some twenty times slower, and its machine may be busy.
+func (m *machine) caseLimit() time.Duration { return 6 * caseLimit }
 
 func (m *machine) command(argv []string, dir string, env []string) (*exec.Cmd, func() []string, error) {
 	if err := m.up(); err != nil {
