@@ -145,16 +145,17 @@ func (b *Bench) save() error {
 // other. Who begins changes from round to round.
 func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) error {
 	n := len(b.Runtimes)
+	turn := b.turn(w, round, pass)
 	for i := range n {
 		r := b.Runtimes[(round+i)%n]
-		c := b.cell(w, r)
-		if round < b.first(r) || !runnable(c) || c.Has(pass) || !b.affordable(r, c) {
+		if !turn[r] {
 			continue
 		}
+		c := b.cell(w, r)
 		if !c.Warmed {
 			b.warmUp(ctx, w, r, c, pass)
 		}
-		if runnable(c) && !c.Has(pass) && ctx.Err() == nil && b.affordable(r, c) {
+		if runnable(c) && !c.Has(pass) && ctx.Err() == nil && (r.TimeShare == 0 || b.affordable(r, c)) {
 			if got := b.once(ctx, w, r, c, time.Duration(w.Timeout)); got != nil {
 				c.Keep(pass, got)
 			}
@@ -164,6 +165,23 @@ func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) err
 		}
 	}
 	return nil
+}
+
+// turn says who runs in a pass: whoever can afford it, and the baseline, which
+// comes first, beside any slow runtime, whose few samples would have no pairs.
+func (b *Bench) turn(w *spec.Workload, round, pass int) map[*drive.Runtime]bool {
+	out, slow := map[*drive.Runtime]bool{}, false
+	for _, r := range b.Runtimes {
+		c := b.cell(w, r)
+		if round >= b.first(r) && runnable(c) && !c.Has(pass) && b.affordable(r, c) {
+			out[r] = true
+			slow = slow || r.TimeShare > 0
+		}
+	}
+	if c := b.cell(w, b.Runtimes[0]); slow && runnable(c) && !c.Has(pass) {
+		out[b.Runtimes[0]] = true
+	}
+	return out
 }
 
 // warmUp runs a cell once, without counting it. Where a second run would not

@@ -130,3 +130,23 @@ func TestShareOfASlowRuntime(t *testing.T) {
 		t.Errorf("of a runtime without a share: %+v", c)
 	}
 }
+
+// A slow runtime's few samples have pairs: the baseline runs beside it even
+// where it has used up its own part of the time.
+func TestBaselineRunsBesideASlowRuntime(t *testing.T) {
+	var log []string
+	b := bench(&log, workloads(t, warm2), "A", "B", "C")
+	b.Rounds, b.Deadline = 10, time.Now().Add(100*time.Second)
+	b.Runtimes[2].TimeShare = 0.5
+	for i := range 2 {
+		known(b, 0, i, 60).Keep(0, map[string]float64{"t": 1})
+	}
+	turn := b.turn(b.Workloads[0], 1, 1)
+	if !turn[b.Runtimes[0]] || turn[b.Runtimes[1]] || !turn[b.Runtimes[2]] {
+		t.Errorf("A, the baseline, and C, the slow one, are to run: %v", turn)
+	}
+	b.cell(b.Workloads[0], b.Runtimes[2]).Status = results.CellFailed
+	if turn := b.turn(b.Workloads[0], 1, 1); len(turn) > 0 {
+		t.Errorf("nobody can afford it: %v", turn)
+	}
+}

@@ -54,10 +54,7 @@ func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]allowance) (do
 		} else {
 			done++
 		}
-		one := other
-		if c.Runs > 0 {
-			one = seconds(each(c))
-		}
+		one := b.one(c, r, other)
 		if n = min(n, fits(c, limits, r)); n > 0 {
 			left += n
 			d += time.Duration(n) * one
@@ -77,7 +74,19 @@ func fits(c *results.Cell, limits map[*drive.Runtime]allowance, r *drive.Runtime
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// typical is the mean time of a workload's runs on the runtimes that had one.
+// one is what a run of a cell takes, as far as that is known.
+func (b *Bench) one(c *results.Cell, r *drive.Runtime, other time.Duration) time.Duration {
+	switch {
+	case c.Runs > 0:
+		return seconds(each(c))
+	case other > 0:
+		return other
+	}
+	return seconds(b.usual(r))
+}
+
+// typical is the mean time of a workload's runs on the runtimes that had one, 0
+// when none had.
 func (b *Bench) typical(w *spec.Workload) time.Duration {
 	spent, runs := 0.0, 0
 	for _, r := range b.Runtimes {
@@ -86,7 +95,7 @@ func (b *Bench) typical(w *spec.Workload) time.Duration {
 		runs += c.Runs
 	}
 	if runs == 0 {
-		return guess
+		return 0
 	}
 	return seconds(spent / float64(runs))
 }
@@ -112,15 +121,13 @@ func (b *Bench) outOfTime(part []*spec.Workload) bool {
 }
 
 func (b *Bench) oneRound(w *spec.Workload, limits map[*drive.Runtime]allowance) (d time.Duration) {
+	other := b.typical(w)
 	for _, r := range b.Runtimes {
 		c := b.cell(w, r)
 		if !runnable(c) || fits(c, limits, r) == 0 {
 			continue
 		}
-		one := b.typical(w)
-		if c.Runs > 0 {
-			one = seconds(each(c))
-		}
+		one := b.one(c, r, other)
 		d += time.Duration(w.Repeat) * one
 	}
 	return d
