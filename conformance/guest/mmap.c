@@ -322,6 +322,43 @@ CASE(madvise_dontneed_zeroes) {
 	EQ(q[0], 'f');
 }
 
+static void *drops_stack(void *arg) {
+	char *low = arg;
+	for (int i = 0; i < 40; i++) {
+		memset(low + PAGE, 'x', 3 * PAGE);
+		OK(madvise(low + 2 * PAGE, PAGE, MADV_DONTNEED));
+		EQ(low[PAGE], 'x');
+		EQ(low[2 * PAGE], 0);
+		EQ(low[3 * PAGE], 'x');
+		ERR(madvise(low + 1, PAGE, MADV_DONTNEED), EINVAL);
+		OK(madvise(low, 0, MADV_DONTNEED));
+		OK(madvise(low + PAGE, 1, MADV_DONTNEED));
+		EQ(low[PAGE], 0);
+		ERR(madvise(low - PAGE, 3 * PAGE, MADV_DONTNEED), ENOMEM); // a hole in front, and yet
+		EQ(low[PAGE], 0);
+		ERR(madvise(low, -PAGE, MADV_DONTNEED), EINVAL);
+	}
+	memset(low + PAGE, 'x', PAGE);
+	OK(mlock(low + PAGE, PAGE));
+	ERR(madvise(low + PAGE, PAGE, MADV_DONTNEED), EINVAL);
+	EQ(low[PAGE], 'x');
+	OK(munlock(low + PAGE, PAGE));
+	OK(madvise(low + PAGE, PAGE, MADV_DONTNEED));
+	EQ(low[PAGE], 0);
+	return NULL;
+}
+
+CASE(thread_drops_pages_of_its_stack) {
+	pthread_attr_t a;
+	pthread_t t;
+	char *p = (char *)anon(65 * PAGE) + PAGE;
+	OK(munmap(p - PAGE, PAGE));
+	PT(pthread_attr_init(&a));
+	PT(pthread_attr_setstack(&a, p, 64 * PAGE));
+	PT(pthread_create(&t, &a, drops_stack, p));
+	PT(pthread_join(t, NULL));
+}
+
 CASE(madvise_errors) {
 	char *p = anon(2 * PAGE);
 	ERR(madvise(p + 1, PAGE, MADV_NORMAL), EINVAL);

@@ -126,6 +126,7 @@ func (t *Thread) Empty(tid uint32) {
 		t.add(opRobust, head, uint64(tid))
 		t.SetRobust(0)
 	}
+	t.LetDrop(0, 0)
 	t.add(opEmpty)
 }
 
@@ -171,6 +172,9 @@ func (t *Thread) LendMask(m uint64) {
 }
 func (t *Thread) RecallMask()  { atomic.StoreUint32(&t.slot.maskable, 0) }
 func (t *Thread) Mask() uint64 { return atomic.LoadUint64(&t.slot.mask) }
+
+// LetDrop lets the stub answer MADV_DONTNEED in [lo, hi), from the next reply on.
+func (t *Thread) LetDrop(lo, hi uint64) { t.slot.dropLo, t.slot.dropHi = lo, hi }
 
 // SetSP sets the guest's stack pointer in the frame.
 func (t *Thread) SetSP(sp uint64) { t.add(opSetSP, sp) }

@@ -107,7 +107,9 @@ type slot struct {
 	robust       uint64
 	loan         uint32
 	posted       uint32
-	_            [6]uint32
+	dropLo       uint64
+	dropHi       uint64
+	_            [2]uint32
 	spinTSC      uint64
 	yields       uint32
 	answers      uint32

@@ -13,7 +13,7 @@ func TestLayout(t *testing.T) {
 	var s slot
 	want := []uintptr{
 		unsafe.Offsetof(s.turn), unsafe.Offsetof(s.sentrySleeps), unsafe.Offsetof(s.guestSleeps), unsafe.Offsetof(s.doneSeq), unsafe.Offsetof(s.hostTID),
-		unsafe.Offsetof(s.mask), unsafe.Offsetof(s.robust), unsafe.Offsetof(s.loan), unsafe.Offsetof(s.posted), unsafe.Offsetof(s.spinTSC), unsafe.Offsetof(s.yields), unsafe.Offsetof(s.answers),
+		unsafe.Offsetof(s.mask), unsafe.Offsetof(s.robust), unsafe.Offsetof(s.loan), unsafe.Offsetof(s.posted), unsafe.Offsetof(s.dropLo), unsafe.Offsetof(s.dropHi), unsafe.Offsetof(s.spinTSC), unsafe.Offsetof(s.yields), unsafe.Offsetof(s.answers),
 		unsafe.Offsetof(s.maskable), unsafe.Offsetof(s.pid), unsafe.Offsetof(s.kind), unsafe.Offsetof(s.nr), unsafe.Offsetof(s.arg), unsafe.Offsetof(s.ip),
 		unsafe.Offsetof(s.sp), unsafe.Offsetof(s.sig), unsafe.Offsetof(s.code), unsafe.Offsetof(s.addr), unsafe.Offsetof(s.trapno), unsafe.Offsetof(s.err),
 		unsafe.Offsetof(s.result), unsafe.Offsetof(s.failedOp), unsafe.Offsetof(s.opErrno), unsafe.Offsetof(s.tsc), unsafe.Offsetof(s.nin), unsafe.Offsetof(s.in),

@@ -98,6 +98,17 @@ static int post_write(struct slot *s, u64 *a, s64 *result)
 	return 1;
 }
 
+/* drop is MADV_DONTNEED inside the thread's own stack, which glibc's threads end
+ * with. */
+static int drop(struct slot *s, u64 *a, s64 *result)
+{
+	u64 lo = ONCE(s->drop_lo), hi = ONCE(s->drop_hi);
+	if ((u32)a[2] != 4 || a[0] < lo || a[0] >= hi || a[1] > hi - a[0] || hi > STUB_BASE)
+		return 0;
+	*result = SYS3(NR_madvise, a[0], a[1], 4);
+	return *result == 0;
+}
+
 /* local_call answers nr here if it can: 1 and the result, or 0. */
 int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 {
@@ -132,6 +143,8 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 			return 0;
 		*result = SYS1(NR_sched_yield, 0);
 		return 1;
+	case NR_madvise:
+		return valid & 1 && drop(s, a, result);
 	case NR_arch_prctl:
 		return fs_base(a, result);
 	case 14: /* rt_sigprocmask */

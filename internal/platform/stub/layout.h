@@ -103,7 +103,8 @@ struct slot {
 	u64 robust; /* the guest's robust list */
 	u32 loan;   /* a descriptor + 1: the stub accepts small writes to it; by the Sentry */
 	u32 posted; /* how much it has accepted, in the slot's data at POST_AT; 0: taken */
-	u32 pad7[6];
+	u64 drop_lo, drop_hi; /* private memory whose pages the stub may drop; by the Sentry */
+	u32 pad7[2];
 	/* 0xc0: set by the Sentry, read by the stub */
 	u64 spin_tsc; /* how long to spin for a reply */
 	u32 yields;   /* how often to yield before sleeping */

@@ -103,6 +103,9 @@ func (t *Task) cloneHost(child *Task, a *CloneArgs) abi.Errno {
 	child.plat.th.Store(c)
 	child.mm = t.mm
 	t.mm.IncUsers()
+	if !st.Vfork && a.Stack != 0 {
+		c.LetDrop(t.mm.Droppable(a.Stack - 1))
+	}
 	if st.Vfork {
 		t.mm.AddProcess(c.Process())
 	} else if !st.Now {

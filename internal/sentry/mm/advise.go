@@ -55,6 +55,9 @@ func (m *MemoryManager) Madvise(th *platform.Thread, addr, length uint64, advice
 		if v.Hidden {
 			continue
 		}
+		if v.Locked && dropsPages(advice) {
+			return unix.EINVAL
+		}
 		m.depart(th, s, e)
 		th.Madvise(s, e-s, uint32(advice))
 	}
@@ -62,6 +65,15 @@ func (m *MemoryManager) Madvise(th *platform.Thread, addr, length uint64, advice
 		return unix.ENOMEM
 	}
 	return 0
+}
+
+// dropsPages: what locked memory refuses.
+func dropsPages(advice int32) bool {
+	switch advice {
+	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_COLD, unix.MADV_PAGEOUT:
+		return true
+	}
+	return false
 }
 
 func (m *MemoryManager) any(start, end uint64, f func(*VMA) bool) bool {

@@ -67,6 +67,7 @@ type MemoryManager struct {
 	procs  []*platform.Process // host processes with this memory; the first lives
 
 	patches patchState
+	drops   []span // where threads drop pages by themselves
 
 	fixed bool // no address is chosen at random (ADDR_NO_RANDOMIZE); constant
 }

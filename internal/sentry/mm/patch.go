@@ -192,7 +192,7 @@ func (m *MemoryManager) nearGap(v *VMA) (uint64, bool) {
 		if end >= start+3*away {
 			addr = end - away
 		}
-		if addr >= start && near(addr, v) {
+		if addr >= start && near(addr, v) && !m.dropped(addr) {
 			return addr, true
 		}
 	}

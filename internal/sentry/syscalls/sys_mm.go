@@ -153,6 +153,7 @@ func sysMincore(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 
 // sysMlock is mlock(2).
 func sysMlock(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	t.Thread().LetDrop(0, 0) // what is locked is not dropped
 	return 0, t.MM().Mlock(a[0], a[1], true, memlock(t))
 }
 
@@ -182,6 +183,7 @@ func sysMlockall(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if flags&unix.MCL_CURRENT == 0 {
 		return 0, 0
 	}
+	t.Thread().LetDrop(0, 0)
 	return 0, t.MM().MlockAll(true, lim)
 }
 
