@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if fifo := os.Getenv("FAKE_INIT"); fifo != "" {
 		os.Exit(fakeInit(fifo, os.Args[1:]))
 	}
+	if os.Getenv("FAKE_BENCH") != "" { // the command itself, with all its namespaces
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
@@ -157,6 +160,7 @@ type lab struct {
 	dir, out      string
 	runtimes      string
 	workloads     string
+	self          string // the program that is the command; see command
 	stdout, stder strings.Builder
 }
 
@@ -173,7 +177,7 @@ func newLab(t *testing.T, modes ...string) *lab {
 	for _, m := range modes {
 		path := filepath.Join(l.dir, "fake-"+m)
 		if m != "absent" {
-			script := fmt.Sprintf("#!/bin/sh\nGORACE=atexit_sleep_ms=0 FAKE_RUNTIME=%s exec %s \"$@\"\n", m, self)
+			script := fmt.Sprintf("#!/bin/sh\nGORACE=atexit_sleep_ms=0 FAKE_BENCH= FAKE_RUNTIME=%s exec %s \"$@\"\n", m, self)
 			if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}
