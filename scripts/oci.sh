@@ -74,9 +74,10 @@ if [ -z "$programs" ]; then
 fi
 if [ $wall = vm ]; then
 	# The suite's runtime is one word: the program's name chooses the wall.
-	cp "$bin"/bulkhead-vmm "$bin"/bulkhead-agent "$work/"
-	cp "$bulkhead" "$work/bulkhead-vm"
-	bulkhead=$work/bulkhead-vm
+	mkdir -p "$work/program"
+	cp "$bin"/bulkhead-vmm "$bin"/bulkhead-agent "$work/program/"
+	cp "$bulkhead" "$work/program/bulkhead-vm"
+	bulkhead=$work/program/bulkhead-vm
 fi
 suite "$bulkhead" $limit "$work/bulkhead-$wall.txt" $programs
 runc=$(command -v runc || true)

@@ -71,6 +71,9 @@ func (a *Agent) build(b *builder) error {
 	if err == nil {
 		err = b.created()
 	}
+	if err != nil {
+		b.p.endNamespace()
+	}
 	if err != nil && b.p.child != nil {
 		b.p.child.kill()
 		b.p.child.close()
@@ -303,7 +306,12 @@ func (b *builder) fork() error {
 		return err
 	}
 	var flags uint64
-	if ns.GetPidOf() == "" {
+	switch {
+	case b.ordinaryInit():
+		if err := b.makeNamespace(); err != nil {
+			return err
+		}
+	case ns.GetPidOf() == "":
 		flags |= unix.CLONE_NEWPID
 	}
 	if ns.GetIpc() == agentpb.Namespaces_NEW && ns.GetIpcOf() == "" {
@@ -339,6 +347,9 @@ func (b *builder) fork() error {
 	s.wait()
 	s.stage2(b.config.Process, b.config.Personality, b.config.Seccomp, b.a.lastCap)
 	err = b.a.spawn(b.p, func() (*child, error) {
+		if first := b.p.namespace.Load(); first != nil {
+			return b.a.forkInto(&process{child: first}, s, flags, b.c.cgroup.fd, report, start)
+		}
 		return b.a.forkIn(ns.GetPidOf(), s, flags, b.c.cgroup.fd, report, start)
 	})
 	s.closeChildEnds()

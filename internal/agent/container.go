@@ -143,6 +143,7 @@ func (a *Agent) exited(p *process, st unix.WaitStatus) {
 		p.status = sig
 	}
 	p.exitedAt = time.Now()
+	p.endNamespace()
 	close(p.done)
 	if p.id == "" {
 		a.event(&agentpb.Event{Kind: agentpb.Event_EXIT, ContainerId: p.container, Status: p.status})

@@ -387,7 +387,7 @@ func (a *Agent) signal(req *agentpb.SignalRequest) error {
 	if p.ended() {
 		return fmt.Errorf("process %w: it has ended", errNotFound)
 	}
-	if p.id == "" && c.config.InitKillable && endsInit(p.pid(), sig) {
+	if p.id == "" && c.config.InitKillable && p.namespace.Load() == nil && endsInit(p.pid(), sig) {
 		p.killedBy.Store(req.Signal)
 		sig = unix.SIGKILL
 	}

@@ -24,6 +24,10 @@ type process struct {
 	// killedBy is the signal that the agent turned into SIGKILL (init_killable).
 	killedBy atomic.Uint32
 
+	// namespace is PID 1 of the PID namespace, where that is not this process
+	// (nsinit.go).
+	namespace atomic.Pointer[child]
+
 	// Set before done is closed.
 	status   uint32
 	exitedAt time.Time

@@ -31,7 +31,7 @@ func newStdio(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process
 	io := &stdio{child: [3]int{-1, -1, -1}, fd: -1}
 	var err error
 	if p.Terminal {
-		err = io.terminal(s, streams.GetStdin(), p, pts)
+		err = io.terminal(s, streams, p, pts)
 	} else {
 		err = io.pipes(s, streams, p)
 	}
@@ -42,7 +42,8 @@ func newStdio(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process
 	return io, nil
 }
 
-func (io *stdio) terminal(s *agentconn.Session, number uint32, p *agentpb.Process, pts func() (int, int, error)) error {
+// terminal joins a terminal to the first stream; stderr may have one apart.
+func (io *stdio) terminal(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process, pts func() (int, int, error)) error {
 	master, slave, err := pts()
 	if err != nil {
 		return err
@@ -52,6 +53,12 @@ func (io *stdio) terminal(s *agentconn.Session, number uint32, p *agentpb.Proces
 		return err
 	}
 	io.child = [3]int{slave, slave, slave}
+	if n := streams.GetStderr(); n != 0 {
+		io.child[2] = -1
+		if err := io.pipe(s, 2, n, p); err != nil {
+			return err
+		}
+	}
 	if err := unix.Fchown(slave, int(p.Uid), -1); err != nil {
 		return fmt.Errorf("terminal: %w", err)
 	}
@@ -60,6 +67,7 @@ func (io *stdio) terminal(s *agentconn.Session, number uint32, p *agentpb.Proces
 			return err
 		}
 	}
+	number := streams.GetStdin()
 	if number == 0 {
 		io.pumps = append(io.pumps, func() { copyTo(discard{}, io.master) })
 		return nil
@@ -90,30 +98,38 @@ func (io *stdio) pipes(s *agentconn.Session, streams *agentpb.Streams, p *agentp
 			}
 			continue
 		}
-		conn, err := io.take(s, number)
-		if err != nil {
+		if err := io.pipe(s, i, number, p); err != nil {
 			return err
 		}
-		mine, theirs, err := pipePair(i == 0)
-		if err != nil {
-			return err
-		}
-		io.child[i] = theirs
-		// The process may open /dev/stdout again.
-		if err := unix.Fchown(theirs, int(p.Uid), int(p.Gid)); err != nil {
-			return fmt.Errorf("standard descriptor %d: %w", i, err)
-		}
-		from, to := rw(conn), rw(mine)
-		if i > 0 {
-			from, to = to, from
-		}
-		io.pumps = append(io.pumps, func() {
-			copyTo(to, from)
-			mine.Close()
-			conn.Close()
-			s.Drop(number)
-		})
 	}
+	return nil
+}
+
+// pipe joins standard descriptor i to a stream.
+func (io *stdio) pipe(s *agentconn.Session, i int, number uint32, p *agentpb.Process) error {
+	conn, err := io.take(s, number)
+	if err != nil {
+		return err
+	}
+	mine, theirs, err := pipePair(i == 0)
+	if err != nil {
+		return err
+	}
+	io.child[i] = theirs
+	// The process may open /dev/stdout again.
+	if err := unix.Fchown(theirs, int(p.Uid), int(p.Gid)); err != nil {
+		return fmt.Errorf("standard descriptor %d: %w", i, err)
+	}
+	from, to := rw(conn), rw(mine)
+	if i > 0 {
+		from, to = to, from
+	}
+	io.pumps = append(io.pumps, func() {
+		copyTo(to, from)
+		mine.Close()
+		conn.Close()
+		s.Drop(number)
+	})
 	return nil
 }
 

@@ -11,9 +11,8 @@ var agentEmpty agentpb.Empty
 // create makes the container in the VM, and starts it if start is set.
 func (m *monitor) create(start bool) error {
 	p := &m.cfg.Container.Process
-	in, out, errout := fileOf(0), fileOf(1), fileOf(2)
+	in, out, errout := fileOf(0), fileOf(1), stderrOf(p, 2)
 	if p.Terminal {
-		errout = nil
 		if p.Rows == 0 && p.Cols == 0 {
 			if ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
 				p.Rows, p.Cols = ws.Row, ws.Col

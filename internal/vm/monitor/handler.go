@@ -114,7 +114,7 @@ func (m *monitor) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err 
 		return res, &wire.ControlError{Message: "a process in a VM gets three descriptors: open files of the host cannot be passed to it", Errno: int(unix.EINVAL)}
 	}
 	p := &args.Process
-	in, out, errout := fileOf(fds[0]), fileOf(fds[1]), fileOf(fds[2])
+	in, out, errout := fileOf(fds[0]), fileOf(fds[1]), stderrOf(p, fds[2])
 	if m.isPaused() {
 		closeFiles(in, out, errout)
 		return res, &wire.ControlError{Message: "the VM is paused: a process can be made in it after resume", Errno: int(unix.EAGAIN)}
@@ -124,10 +124,6 @@ func (m *monitor) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err 
 			if ws, err := unix.IoctlGetWinsize(int(in.Fd()), unix.TIOCGWINSZ); err == nil {
 				p.Rows, p.Cols = ws.Row, ws.Col
 			}
-		}
-		if errout != nil {
-			errout.Close()
-			errout = nil
 		}
 	}
 	stdio, err := m.joinStdio(p.Terminal, in, out, errout)

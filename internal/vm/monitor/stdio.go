@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/wire"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
@@ -29,7 +30,8 @@ type stdio struct {
 }
 
 // joinStdio opens streams for in, out and errout, any of which may be nil for
-// /dev/null. A terminal has one stream. The files are the stdio's from then
+// /dev/null. A terminal has one stream, and stderr one of its own where it is
+// not the terminal. The files are the stdio's from then
 // on.
 func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, error) {
 	s := &stdio{streams: &agentpb.Streams{}, begin: func() {}}
@@ -55,6 +57,14 @@ func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, er
 		}
 		s.output(out, c)
 		s.begin = func() { go s.input(c, in, false) }
+		if errout != nil {
+			c, err := open(&s.streams.Stderr)
+			if err != nil {
+				s.abort()
+				return nil, err
+			}
+			s.output(errout, c)
+		}
 		return s, nil
 	}
 	if in != nil {
@@ -189,4 +199,19 @@ func fileOf(fd int) *os.File {
 		return nil
 	}
 	return os.NewFile(uintptr(fd), "stream")
+}
+
+// stderrOf is fileOf for stderr: nil for that of a terminal, which has no
+// stream but the terminal's. /dev/null beside a terminal needs one, or the
+// guest would write to the terminal instead.
+func stderrOf(p *wire.Process, fd int) *os.File {
+	switch {
+	case !p.Terminal:
+		return fileOf(fd)
+	case !p.TerminalStderr:
+		return os.NewFile(uintptr(fd), "stderr")
+	case fd > 2:
+		unix.Close(fd)
+	}
+	return nil
 }

@@ -1235,7 +1235,7 @@ func (x *ExecRequest) GetStreams() *Streams {
 // standard descriptors are joined to; 0 is /dev/null. The host opens each
 // stream once, before or after the request, and begins it with its number (see
 // doc.go); numbers are never used twice in a session. With a terminal,
-// stdin is the one stream, for both directions.
+// stdin is the one stream, for both directions; stderr may have its own.
 type Streams struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stdin         uint32                 `protobuf:"varint,1,opt,name=stdin,proto3" json:"stdin,omitempty"`

@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "3df0e16e24bf2c5d4fffe33459e6061d11130948135d8887c61b58a506f8f2b3"
+const protoSum = "1bfa791df6c17f8553f48de3f94cbfd47ea48586a6189e2c0d131cc8600f36f6"
