@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"bulkhead.dev/bulkhead/internal/container"
@@ -49,6 +50,7 @@ func setupDo(c *context) func([]string) int {
 	wall := fs.String("wall", string(c.wall), "sentry or vm, as the global flag of that `name`")
 	noTemplate := fs.Bool("no-template", false, "behind the VM wall: boot the machine, and restore no snapshot that others of yours start from too")
 	accel := fs.String("accel", "auto", "behind the VM wall: auto, kvm or tcg, as `name`")
+	hypervisor := fs.String("hypervisor", "qemu", "behind the VM wall: qemu, cloud-hypervisor or firecracker, as `name`")
 	return func(args []string) int {
 		o.Volumes, o.Env, o.Memory, o.Args = volumes, env, int64(memory), args
 		o.Stdin, o.Stdout, o.Stderr = c.stdin, c.stdout, c.stderr
@@ -56,7 +58,10 @@ func setupDo(c *context) func([]string) int {
 			return c.failWith(container.ExitFailure, err)
 		}
 		if container.Wall(*wall) == container.WallVM {
-			o.VM = &wire.VMOptions{NoTemplate: *noTemplate, Accel: *accel}
+			o.VM = &wire.VMOptions{NoTemplate: *noTemplate, Accel: *accel, Hypervisor: *hypervisor}
+			if err := container.CheckHypervisor(*hypervisor); err != nil {
+				return c.failWith(container.ExitFailure, fmt.Errorf("--hypervisor: %w", err))
+			}
 		}
 		if o.Pids < 0 || o.Timeout < 0*time.Second {
 			return c.failWith(container.ExitFailure, errNegative)

@@ -44,14 +44,15 @@ var vmmExe = func() ([]string, error) {
 
 // Annotations of the VM wall.
 const (
-	vmAnnotationPrefix   = annotationPrefix + "vm."
-	vmMemoryAnnotation   = vmAnnotationPrefix + "memory"   // bytes of the machine
-	vmCPUsAnnotation     = vmAnnotationPrefix + "cpus"     // number of vCPUs
-	vmTemplateAnnotation = vmAnnotationPrefix + "template" // off: boot, restore no snapshot
-	vmAccelAnnotation    = vmAnnotationPrefix + "accel"    // auto, kvm or tcg
-	vmKernelAnnotation   = vmAnnotationPrefix + "kernel"   // a vmlinuz of the host
-	vmRootAnnotation     = vmAnnotationPrefix + "root"     // image, or share: virtiofs
-	vmOwnerAnnotation    = vmAnnotationPrefix + "owner"    // whose templates; never another's
+	vmAnnotationPrefix     = annotationPrefix + "vm."
+	vmMemoryAnnotation     = vmAnnotationPrefix + "memory"     // bytes of the machine
+	vmCPUsAnnotation       = vmAnnotationPrefix + "cpus"       // number of vCPUs
+	vmTemplateAnnotation   = vmAnnotationPrefix + "template"   // off: boot, restore no snapshot
+	vmAccelAnnotation      = vmAnnotationPrefix + "accel"      // auto, kvm or tcg
+	vmHypervisorAnnotation = vmAnnotationPrefix + "hypervisor" // qemu, cloud-hypervisor or firecracker
+	vmKernelAnnotation     = vmAnnotationPrefix + "kernel"     // a vmlinuz of the host
+	vmRootAnnotation       = vmAnnotationPrefix + "root"       // image, or share: virtiofs
+	vmOwnerAnnotation      = vmAnnotationPrefix + "owner"      // whose templates; never another's
 )
 
 // vmAnnotation checks one annotation of the VM wall.
@@ -74,6 +75,8 @@ func vmAnnotation(key, value string) error {
 		if value != "auto" && value != "kvm" && value != "tcg" {
 			return bad("auto, kvm or tcg")
 		}
+	case vmHypervisorAnnotation:
+		return CheckHypervisor(value)
 	case vmKernelAnnotation:
 		if !filepath.IsAbs(value) {
 			return bad("an absolute path")
@@ -92,11 +95,21 @@ func vmAnnotation(key, value string) error {
 	return nil
 }
 
+// CheckHypervisor refuses one that there is no driver for.
+func CheckHypervisor(name string) error {
+	switch name {
+	case "qemu", "cloud-hypervisor", "firecracker":
+		return nil
+	}
+	return fmt.Errorf("%q; want qemu, cloud-hypervisor or firecracker", name)
+}
+
 // vmOptions reads the annotations, which have been checked.
 func vmOptions(a map[string]string) *wire.VMOptions {
 	o := &wire.VMOptions{
 		NoTemplate: a[vmTemplateAnnotation] == "off",
 		Accel:      a[vmAccelAnnotation],
+		Hypervisor: a[vmHypervisorAnnotation],
 		Kernel:     a[vmKernelAnnotation],
 		LiveRoot:   a[vmRootAnnotation] == "share",
 	}

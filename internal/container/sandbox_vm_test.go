@@ -17,6 +17,7 @@ func TestVMAnnotations(t *testing.T) {
 		{vmCPUsAnnotation, "2", true}, {vmCPUsAnnotation, "0", false},
 		{vmTemplateAnnotation, "off", true}, {vmTemplateAnnotation, "no", false},
 		{vmAccelAnnotation, "tcg", true}, {vmAccelAnnotation, "hax", false},
+		{vmHypervisorAnnotation, "firecracker", true}, {vmHypervisorAnnotation, "xen", false},
 		{vmKernelAnnotation, "/boot/vmlinuz", true}, {vmKernelAnnotation, "vmlinuz", false},
 		{vmRootAnnotation, "share", true}, {vmRootAnnotation, "9p", false},
 		{vmOwnerAnnotation, "team-a", true}, {vmOwnerAnnotation, "", false},

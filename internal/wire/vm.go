@@ -36,6 +36,8 @@ type VMOptions struct {
 	CPUs   int   `json:"cpus,omitempty"` // 0: those the host allows
 	// Accel is auto (or empty), kvm or tcg.
 	Accel string `json:"accel,omitempty"`
+	// Hypervisor is qemu (or empty), cloud-hypervisor or firecracker.
+	Hypervisor string `json:"hypervisor,omitempty"`
 	// Kernel is a vmlinuz to boot; empty: the newest of the distribution's.
 	Kernel string `json:"kernel,omitempty"`
 	// Cache is where images and templates are kept; empty: the default.

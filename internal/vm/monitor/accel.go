@@ -22,6 +22,10 @@ const probeWait = 4 * time.Second
 // was started, else QEMU's translator.
 func (m *monitor) chooseAccel() error {
 	x := &m.machine
+	if x.hypervisor != nameQEMU { // openAPI has looked
+		x.accel = hypervisor.KVM
+		return nil
+	}
 	switch m.cfg.VM.Accel {
 	case "kvm":
 		x.accel = hypervisor.KVM
@@ -30,7 +34,7 @@ func (m *monitor) chooseAccel() error {
 	default:
 		return fmt.Errorf("accelerator %q: want auto, kvm or tcg", m.cfg.VM.Accel)
 	}
-	facts, err := host.Load(x.dir, x.driver.Program, m.probeKVM)
+	facts, err := host.Load(x.dir, x.program, m.probeKVM)
 	if err != nil {
 		return err
 	}
@@ -43,9 +47,12 @@ func (m *monitor) chooseAccel() error {
 	return nil
 }
 
+// kvmDevice is a variable for tests.
+var kvmDevice = "/dev/kvm"
+
 // kvmUsable says why KVM cannot even be tried.
 func kvmUsable() error {
-	switch err := unix.Access("/dev/kvm", unix.R_OK|unix.W_OK); {
+	switch err := unix.Access(kvmDevice, unix.R_OK|unix.W_OK); {
 	case errors.Is(err, unix.ENOENT):
 		return errors.New("there is no /dev/kvm (load the module kvm_intel or kvm_amd, or let the hypervisor below nest)")
 	case err != nil:

@@ -12,7 +12,6 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/guest"
 	"bulkhead.dev/bulkhead/internal/vm/host"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
-	"bulkhead.dev/bulkhead/internal/vm/qemu"
 	"bulkhead.dev/bulkhead/internal/wire/agentconn"
 )
 
@@ -32,16 +31,19 @@ const bootWait = 40 * time.Second
 
 // machine is everything that the machines of this monitor have in common.
 type machine struct {
-	driver  *qemu.Driver
-	cache   *guest.Cache
-	dir     string // the cache's directory
-	entries []*guest.Entry
-	image   *guest.Kernel // where the kernel comes from
-	kernel  string
-	initrd  string
-	accel   hypervisor.Accel
-	tsc     uint64
-	cpus    int
+	hypervisor string // its name
+	driver     hypervisor.Driver
+	program    string // the driver's
+	vsock      bool   // the agent listens there, and has no serial port
+	cache      *guest.Cache
+	dir        string // the cache's directory
+	entries    []*guest.Entry
+	image      *guest.Kernel // where the kernel comes from
+	kernel     string
+	initrd     string
+	accel      hypervisor.Accel
+	tsc        uint64
+	cpus       int
 }
 
 // prepareRoot gives the monitor a /proc of its own PID namespace and a place
@@ -125,18 +127,9 @@ func (m *monitor) boot() error {
 // openMachine finds the programs and files, and the accelerator.
 func (m *monitor) openMachine() error {
 	x := &m.machine
-	program, err := qemu.Find()
+	err := m.openDriver()
 	if err != nil {
 		return err
-	}
-	p := m.cfg.Container.Privileges
-	x.driver = &qemu.Driver{Program: program}
-	if p.MountNamespace {
-		x.driver.Flags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWPID
-		if !p.UserNamespace && p.HostRoot {
-			x.driver.UID = max(m.cfg.VM.UID, 1)
-			x.driver.GID = x.driver.UID
-		}
 	}
 	if x.cache, err = guest.OpenCache(m.cfg.VM.Cache); err != nil {
 		return err
@@ -226,6 +219,9 @@ func (x *machine) commandLine() string {
 		// The environment of the agent: none of its loops is long enough for a
 		// signal to be worth while.
 		"GODEBUG=asyncpreemptoff=1"
+	if x.vsock {
+		s += " bulkhead.channel=vsock"
+	}
 	if x.accel == hypervisor.TCG {
 		s += fmt.Sprintf(" tsc_early_khz=%d", x.tsc)
 	}
@@ -257,6 +253,14 @@ func (x *machine) up(cfg *hypervisor.Config) (hypervisor.VM, *agentconn.Conn, er
 	if err != nil {
 		ours.Close()
 		return nil, nil, err
+	}
+	if d, ok := vm.(dialer); ok {
+		ours.Close()
+		if ours, err = dial(vm, d); err != nil {
+			vm.Kill()
+			<-vm.Done()
+			return nil, nil, err
+		}
 	}
 	conn, err := greet(vm, ours, bootWait)
 	if err != nil {

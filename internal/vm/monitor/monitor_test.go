@@ -14,7 +14,7 @@ import (
 
 func testMonitor() *monitor {
 	m := &monitor{end: make(chan verdict, 8), procs: make(map[string]*proc), memory: 512 << 20}
-	m.machine = machine{driver: &qemu.Driver{Program: "/nowhere"}, kernel: "k", initrd: "i", accel: hypervisor.TCG, cpus: 1, tsc: 1000}
+	m.machine = machine{hypervisor: nameQEMU, driver: &qemu.Driver{Program: "/nowhere"}, program: "/nowhere", kernel: "k", initrd: "i", accel: hypervisor.TCG, cpus: 1, tsc: 1000}
 	return m
 }
 

@@ -98,7 +98,7 @@ func (m *monitor) templateKey(disks []hypervisor.Disk, nets int) string {
 	h := sha256.New()
 	x := &m.machine
 	for _, s := range []string{
-		"3", host.BootID(), host.ProgramID(x.driver.Program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
+		"3", host.BootID(), host.ProgramID(x.program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
 		fmt.Sprint(m.memory, x.cpus, sizes(disks), nets), m.cfg.Container.Annotations[ownerAnnotation],
 	} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)

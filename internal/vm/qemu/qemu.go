@@ -42,12 +42,15 @@ type Driver struct {
 	Flags uintptr
 }
 
+// places are where distributions have QEMU; a variable for tests.
+var places = []string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"}
+
 // Find looks for QEMU.
 func Find() (string, error) {
 	if p := os.Getenv("BULKHEAD_QEMU"); p != "" {
 		return p, nil
 	}
-	for _, p := range []string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"} {
+	for _, p := range places {
 		if unix.Access(p, unix.X_OK) == nil {
 			return p, nil
 		}
