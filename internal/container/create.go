@@ -117,6 +117,10 @@ func (c *creation) make() error {
 	if err := c.planCgroup(); err != nil {
 		return err
 	}
+	if c.atOnce() {
+		c.launch.start = true
+		c.rec.Loopback, c.launch.sentry.Network.Mode = true, wire.NetworkLoopback
+	}
 	// From here on there is something that delete must find.
 	if err := c.save(); err != nil {
 		return err
@@ -148,10 +152,27 @@ func (c *creation) make() error {
 		return err
 	}
 	c.rec.Loaded = true
+	if c.launch.start {
+		return nil // which started saves
+	}
 	if err := c.save(); err != nil {
 		return err
 	}
 	return writePidFile(c.opts.PidFile, c.rec.Sentry.Pid)
+}
+
+// atOnce says whether init may run as soon as it is loaded: a `run` that has
+// nothing to do between create and start, and waits for the end. Its network
+// namespace is new, and nobody has attached anything.
+func (c *creation) atOnce() bool {
+	if !c.opts.foreground || c.rec.Wall != WallSentry || c.rec.Process.Terminal || c.opts.PidFile != "" || c.rec.Netns != "" {
+		return false
+	}
+	if c.rec.Cgroup != nil && c.rec.Cgroup.Pids != "" {
+		return false // which showPids fills in between
+	}
+	h := c.rec.Hooks
+	return h == nil || len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer) == 0
 }
 
 // fillRecord puts what is known from config.json into the record.

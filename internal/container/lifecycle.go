@@ -50,6 +50,11 @@ func (c *Container) start() error {
 	if err := c.sandbox().Start(net, fds); err != nil {
 		return fmt.Errorf("starting the container: %w", err)
 	}
+	return c.noteStarted()
+}
+
+// noteStarted is what follows the start of init.
+func (c *Container) noteStarted() error {
 	c.rec.Started = true
 	if err := c.save(); err != nil {
 		return err

@@ -48,7 +48,11 @@ func (c *creation) foreground(fw *forwarder, keep bool) (int, error) {
 		}
 		defer fw.term.restore()
 	}
-	if err := c.start(); err != nil {
+	begin := c.start
+	if c.launch.start {
+		begin = c.noteStarted
+	}
+	if err := begin(); err != nil {
 		return fail(err)
 	}
 	fw.run(dialer{c.path("control.sock")}, "")
