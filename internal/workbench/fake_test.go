@@ -201,7 +201,7 @@ const testWorkloads = `workloads:
   - name: echo
     group: tests
     command: [/bin/sh, -c, "echo right; echo 'took 5 s'"]
-    timeout: 3s
+    timeout: 10s
     check: {output: right}
     metrics:
       - {name: wall, source: wall}
@@ -209,26 +209,26 @@ const testWorkloads = `workloads:
   - name: life
     kind: lifecycle
     command: [/mnt/bench/first]
-    timeout: 20s
+    timeout: 60s
     check: {output: ready}
     metrics: [{name: create, source: create}, {name: first, source: first}, {name: total, source: total}]
   - name: exec
     kind: exec
     command: [/bin/true]
-    timeout: 20s
+    timeout: 60s
     metrics: [{name: wall, source: wall}]
   - name: idle
     kind: idle
     count: 2
     command: [/bin/sh, -c, "echo ready; exec sleep 600"]
-    timeout: 20s
+    timeout: 60s
     check: {output: ready}
     metrics: [{name: memory, source: memory}, {name: processes, source: processes}]
   - name: rate
     kind: rate
     seconds: 0.2
     parallel: 2
-    timeout: 5s
+    timeout: 60s
     command: [/bin/true]
     metrics: [{name: rate, source: rate}]
 `

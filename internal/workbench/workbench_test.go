@@ -106,7 +106,7 @@ func TestFailures(t *testing.T) {
 		count  int
 	}{
 		"ok":    {results.CellOK, "", 2},
-		"hang":  {results.CellHung, "still not done after 3s, killed", 0},
+		"hang":  {results.CellHung, "still not done after 10s, killed", 0},
 		"fail":  {results.CellFailed, "fake trouble", 0},
 		"wrong": {results.CellFailed, "wrong output", 0},
 		"flaky": {results.CellFailed, "", 0},
@@ -124,7 +124,7 @@ func TestFailures(t *testing.T) {
 
 func TestHangingTrialIsBroken(t *testing.T) {
 	l := newLab(t, "ok", "hangtrial")
-	if code := l.bench(context.Background(), "--rounds", "1", "--workloads", "echo", "--try-limit", "3s"); code != exitOK {
+	if code := l.bench(context.Background(), "--rounds", "1", "--workloads", "echo", "--try-limit", "10s"); code != exitOK {
 		t.Fatalf("exit %d: %s", code, l.stder.String())
 	}
 	if r := l.results().RuntimeNamed("hangtrial"); r.Status != results.RuntimeBroken || !strings.Contains(r.Why, "hangs") {
