@@ -4,12 +4,9 @@ import (
 	"fmt"
 )
 
-// sentryMain and goferMain are the programs behind the hidden commands, set
-// where they are linked in. The result is the exit code.
-var (
-	sentryMain func(args []string) int
-	goferMain  func(args []string) int
-)
+// sentryMain is the program behind the hidden command, set where it is linked
+// in. The result is the exit code. (The Gofer's runs from package first.)
+var sentryMain func(args []string) int
 
 func init() {
 	registerInternal("sentry", func(args []string) (int, bool) {
@@ -17,12 +14,6 @@ func init() {
 			return 0, false
 		}
 		return sentryMain(args), true
-	})
-	registerInternal("gofer", func(args []string) (int, bool) {
-		if goferMain == nil {
-			return 0, false
-		}
-		return goferMain(args), true
 	})
 }
 

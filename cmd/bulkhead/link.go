@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
-	"os"
-
-	"bulkhead.dev/bulkhead/internal/gofer"
+	_ "bulkhead.dev/bulkhead/cmd/bulkhead/first" // the Gofer
 	"bulkhead.dev/bulkhead/internal/sentry/boot"
 	"bulkhead.dev/bulkhead/internal/sentry/syscalls"
 )
@@ -12,11 +9,4 @@ import (
 func init() {
 	sentryMain = boot.Main
 	syscallsHelp = syscalls.Print
-	goferMain = func(args []string) int {
-		if err := gofer.Main(args); err != nil {
-			fmt.Fprintln(os.Stderr, "bulkhead:", err)
-			return exitFailure
-		}
-		return 0
-	}
 }

@@ -91,7 +91,7 @@ func inheritedFDs() int {
 
 func internalCommand(name string) bool {
 	switch name {
-	case "sentry", "gofer", "exec-proxy":
+	case "sentry", "exec-proxy":
 		return commands[name] != nil
 	}
 	return commands[name] != nil && commands[name].workbench

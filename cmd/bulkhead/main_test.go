@@ -16,8 +16,12 @@ import (
 // TestMain makes the test binary the program itself, with a Sentry and Gofer
 // that run the guest's program on the host's kernel.
 func TestMain(m *testing.M) {
+	container.GoferVerb = "fake-gofer"
+	if len(os.Args) > 1 && os.Args[1] == container.GoferVerb {
+		os.Exit(fakewall.Gofer(os.Args[2:]))
+	}
 	if len(os.Args) > 1 && internalCommand(os.Args[1]) {
-		sentryMain, goferMain = fakewall.Sentry, fakewall.Gofer
+		sentryMain = fakewall.Sentry
 		os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
 	code := m.Run()

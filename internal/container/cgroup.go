@@ -26,12 +26,6 @@ type cgroup struct {
 // openCgroup has chosen, or nil; nothing is made yet.
 func openCgroup(conf *cgroups.Cgroup, paths map[string]string) (*cgroup, error) {
 	c := &cgroup{unified: cgroups.IsCgroup2UnifiedMode()}
-	if paths == nil && !c.unified && !conf.Systemd {
-		trees := v1Trees()
-		if paths = v1Paths(conf, trees); paths != nil {
-			c.trees = trees
-		}
-	}
 	var err error
 	switch {
 	case conf.Systemd && !systemd.IsRunningSystemd():
@@ -49,6 +43,16 @@ func openCgroup(conf *cgroups.Cgroup, paths map[string]string) (*cgroup, error) 
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
 	return c, nil
+}
+
+// chooseCgroup gives a cgroup for conf, whose paths were not chosen before.
+func chooseCgroup(conf *cgroups.Cgroup, trees map[string]v1Tree) (*cgroup, error) {
+	paths := v1Paths(conf, trees)
+	c, err := openCgroup(conf, paths)
+	if err == nil && paths != nil {
+		c.trees = trees
+	}
+	return c, err
 }
 
 // admit puts a process into the cgroup, which is made if it is not there.

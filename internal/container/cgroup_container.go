@@ -27,7 +27,7 @@ func (c *creation) planCgroup() error {
 			return err
 		}
 	}
-	cg, err := openCgroup(conf, nil)
+	cg, err := chooseCgroup(conf, <-c.trees)
 	if err != nil {
 		if conf.Rootless && !hasLimits(l.Resources) {
 			c.rt.Debug("no cgroup: %v", err)

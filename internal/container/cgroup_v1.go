@@ -32,6 +32,9 @@ type v1Tree struct{ mount, own string }
 // v1Trees finds the hierarchies by name; nil where they are mounted in another
 // way than usual.
 func v1Trees() map[string]v1Tree {
+	if cgroups.IsCgroup2UnifiedMode() {
+		return nil
+	}
 	mounts, err1 := slurp("/proc/self/mountinfo")
 	own, err2 := slurp("/proc/self/cgroup")
 	if err1 != nil || err2 != nil {

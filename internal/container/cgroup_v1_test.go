@@ -72,7 +72,7 @@ func TestNursery(t *testing.T) {
 		t.Skip("makes cgroups: needs root")
 	}
 	conf := &cgroups.Cgroup{Path: "/bulkhead-test-nursery-" + strconv.Itoa(os.Getpid()), Resources: &cgroups.Resources{SkipDevices: true}}
-	cg, err := openCgroup(conf, nil)
+	cg, err := chooseCgroup(conf, v1Trees())
 	if err != nil || cg.trees == nil {
 		t.Skipf("no cgroup v1 here (%v)", err)
 	}

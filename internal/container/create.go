@@ -40,6 +40,7 @@ type creation struct {
 	cgroup *cgroup
 	run    *running
 	pty    *pty
+	trees  <-chan map[string]v1Tree
 	hooked bool // hooks have begun: a failure runs poststop
 }
 
@@ -58,6 +59,8 @@ func (rt *Runtime) create(o *CreateOptions) (c *creation, err error) {
 	if err := checkID(o.ID); err != nil {
 		return nil, err
 	}
+	trees := make(chan map[string]v1Tree, 1)
+	go func() { trees <- v1Trees() }() // while config.json is read
 	b, err := loadBundle(o.Bundle, rt.Warn)
 	if err != nil {
 		return nil, err
@@ -76,7 +79,7 @@ func (rt *Runtime) create(o *CreateOptions) (c *creation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c = &creation{Container: ct, opts: o, bundle: b}
+	c = &creation{Container: ct, opts: o, bundle: b, trees: trees}
 	c.rec.Wall = wall
 	defer func() {
 		if err != nil {
@@ -109,6 +112,9 @@ func (c *creation) make() error {
 	}
 	if netns != nil {
 		defer netns.Close()
+	}
+	if netns == nil && os.Geteuid() == 0 && c.rec.Wall == WallSentry {
+		c.launch.fresh = freshNetNS()
 	}
 	if err := c.openTerminal(); err != nil {
 		return err

@@ -22,6 +22,10 @@ import (
 // binary's fake.
 var selfExe = []string{"/proc/self/exe"}
 
+// GoferVerb is the Gofer's command. It is the program's very first, so that a
+// test with a fake needs another.
+var GoferVerb = "gofer"
+
 // launch is one sandbox to be started.
 type launch struct {
 	sentry wire.SentryConfig
@@ -40,6 +44,8 @@ type launch struct {
 
 	// netns, if not nil, is the network namespace the Sentry is put in.
 	netns *os.File
+	// fresh, if not nil, will have a new network namespace for the Sentry, or nil.
+	fresh <-chan *os.File
 	// The plans for the two processes, strongest first (see launch_ns.go).
 	sentryPlans []nsPlan
 	goferPlans  []nsPlan
@@ -225,13 +231,30 @@ func (l *launch) startSentry(r *running, control, gofer, conf, ready *os.File) e
 		files = append(files, l.debug)
 	}
 	files = append(files, l.extra...)
-	p, plan, err := l.spawn(selfExe, args, files, l.sentryPlans, l.netns, l.ctty)
+	p, plan, err := l.spawnSentry(args, files)
 	if err != nil {
 		return fmt.Errorf("starting the Sentry: %w", err)
 	}
 	r.sentry, r.plan = p, plan
 	l.sentry.Privileges = plan.privileges(l.cgroup)
 	return nil
+}
+
+// spawnSentry starts it in the network namespace that was made beside, or in
+// one that it makes itself.
+func (l *launch) spawnSentry(args []string, files []*os.File) (*child, nsPlan, error) {
+	if l.fresh != nil {
+		if ns := <-l.fresh; ns != nil {
+			defer ns.Close()
+			plan := l.sentryPlans[0]
+			plan.flags &^= unix.CLONE_NEWNET
+			plan.joined = true
+			if p, plan, err := l.spawn(selfExe, args, files, []nsPlan{plan}, ns, l.ctty); err == nil {
+				return p, plan, nil
+			}
+		}
+	}
+	return l.spawn(selfExe, args, files, l.sentryPlans, l.netns, l.ctty)
 }
 
 func (l *launch) startGofer(r *running, conn, conf *os.File) error {
@@ -246,7 +269,7 @@ func (l *launch) startGofer(r *running, conn, conf *os.File) error {
 		l.gofer.DebugLogFD = len(files)
 		files = append(files, l.debug)
 	}
-	p, plan, err := l.spawn(selfExe, []string{"gofer", "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil, false)
+	p, plan, err := l.spawn(selfExe, []string{GoferVerb, "--conn-fd=3", "--config-fd=4"}, files, l.goferPlans, nil, false)
 	if err != nil {
 		return fmt.Errorf("starting the Gofer: %w", err)
 	}
@@ -337,7 +360,7 @@ func bounds(argv []string) []string {
 	switch {
 	case slices.Contains(argv, "sentry"):
 		return []string{"GOGC=off", "GOMEMLIMIT=" + strconv.Itoa(wire.SentryFirstGC), "GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+8)}
-	case slices.Contains(argv, "gofer"):
+	case slices.Contains(argv, GoferVerb):
 		return []string{"GOMEMLIMIT=33554432", "GOMAXPROCS=1"}
 	}
 	return nil

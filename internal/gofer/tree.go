@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -34,7 +34,8 @@ func openTree(m wire.GoferMount) (*tree, error) {
 		if !st.Mode().IsRegular() {
 			return nil, fmt.Errorf("gofer: root of %s: %s is neither a directory nor a regular file", m.Dest, m.Root)
 		}
-		dir, base = filepath.Split(m.Root)
+		slash := strings.LastIndexByte(m.Root, '/') + 1
+		dir, base = m.Root[:slash], m.Root[slash:]
 	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
 	fd, err := unix.Openat2(unix.AT_FDCWD, dir, &how)

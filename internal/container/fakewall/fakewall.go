@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -62,6 +63,7 @@ type fakeProc struct {
 // Sentry runs a container's programs natively, in the namespaces that the
 // launch made. The environment FAKE_BOOT of the guest tells it to fail.
 func Sentry(args []string) int {
+	runtime.LockOSThread() // the first thread starts nothing: it may be in a cgroup of its own
 	fs := flag.NewFlagSet("sentry", flag.ExitOnError)
 	control := fs.Int("control-fd", -1, "")
 	gofer := fs.Int("gofer-fd", -1, "")
