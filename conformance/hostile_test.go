@@ -85,6 +85,25 @@ func TestReach(t *testing.T) {
 	t.Logf("%d host calls in reach", len(o.lines))
 }
 
+// TestArguments tries, from inside the stub, arguments of the calls in reach that no rule allows: each ends who tried it.
+func TestArguments(t *testing.T) {
+	o := behind(t, 3*time.Minute, hostile(t, "stub"), "arguments")
+	if o.end != "exit status 0" || len(o.lines) != 1 || !strings.HasPrefix(o.lines[0], "tried ") {
+		t.Fatalf("ended with %s:\n%s\n%s", o.end, strings.Join(o.lines, "\n"), o.stderr)
+	}
+	t.Log(o.lines[0])
+}
+
+// TestRequeue: a guest that moves sleeping threads of the Sentry to futexes of its own harms itself alone: a bystander goes
+// on, and each such process can be ended.
+func TestRequeue(t *testing.T) {
+	o := behind(t, 6*time.Minute, hostile(t, "stub"), "requeue")
+	if o.end != "exit status 0" {
+		t.Fatalf("ended with %s: %s\n%s", o.end, strings.Join(o.lines, "\n"), o.stderr)
+	}
+	t.Log(strings.Join(o.lines, "; "))
+}
+
 // TestStubUnderAttack: jumps into the stub, writes over the shared pages, other ways into the host's kernel.
 func TestStubUnderAttack(t *testing.T) {
 	prog := hostile(t, "stub")

@@ -4,6 +4,8 @@
 //   stub reach      prints the numbers of the host calls that pass from inside the stub
 //   stub jumps      jumps to every offset of the stub's text, with registers full of rubbish
 //   stub scribble   writes over the shared pages while other threads make calls
+//   stub requeue    moves sleeping threads of the Sentry to futexes of the guest's own, while a bystander goes on
+//   stub arguments  prints what passes of arguments that must not
 //   stub entries    int 0x80, sysenter, x32 numbers, vsyscall page, wrgsbase
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,6 +34,7 @@ static long (*find_sys6(void))(long, ...) {
 	return (long (*)(long, ...))memmem((void *)STUB, 0x2000, code, sizeof code);
 }
 
+static int patience = 2000;
 // child runs f in a process of its own and gives its wait status, -1 if it hangs.
 static int child(void (*f)(long), long arg) {
 	pid_t pid = fork();
@@ -40,7 +43,7 @@ static int child(void (*f)(long), long arg) {
 		_exit(0);
 	}
 	if (pid < 0) return -2;
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < patience; i++) {
 		int status;
 		if (waitpid(pid, &status, WNOHANG) == pid) return status;
 		usleep(i < 100 ? 200 : 2000);
@@ -123,6 +126,109 @@ static int scribble(void) {
 	return 0;
 }
 
+// requeue_one moves whatever sleeps on the words of this process's slots to a word of its own, again and again, while other
+// threads compute, sleep and make calls; then it ends in one of several ways, or hangs.
+static uint32_t mine[8];
+static void *spinner(void *arg) {
+	(void)arg;
+	for (volatile long i = 0; !stop; i++) {}
+	return NULL;
+}
+static void move_sleepers(int cmp) {
+	long (*sys6)(long, ...) = find_sys6();
+	for (int i = 0; i < 8; i++) { // the process has four threads
+		uint32_t *turn = (uint32_t *)(SLOTS + i * 0x20000ul);
+		for (uint32_t val = 0; val < (cmp ? 4 : 1); val++) sys6(202L, turn, cmp ? 4L : 3L, 0L, 0x7fffffffL, &mine[i], (long)val);
+	}
+}
+static void requeue_one(long kind) {
+	pthread_t t[3];
+	pthread_create(&t[0], NULL, spinner, NULL);
+	pthread_create(&t[1], NULL, caller, NULL);
+	pthread_create(&t[2], NULL, spinner, NULL);
+	usleep(20000);
+	for (int i = 0; i < 50; i++) move_sleepers(kind & 1);
+	switch (kind) {
+	case 0: _exit(3);                                   // another thread's call ends the process
+	case 1: kill(getpid(), SIGKILL);                    // by a signal of its own
+	case 2: *(volatile int *)0 = 1;                     // by a fault
+	case 3: for (;;) move_sleepers(kind & 1);           // by its parent
+	case 4: stop = 1; for (int i = 0; i < 3; i++) pthread_join(t[i], NULL); _exit(3);
+	case 5: execl("/proc/self/exe", "stub", "nothing", (char *)NULL);
+	case 6: if (fork() == 0) { move_sleepers(kind & 1); _exit(0); } _exit(3);
+	}
+	for (;;) pause();
+}
+
+// A bystander answers each byte; it must go on, whatever its siblings do.
+static int requeue(void) {
+	int to[2], from[2], ended = 0, hung = 0;
+	char b = 'x';
+	if (!find_sys6()) return puts("no stub here"), 2;
+	if (pipe(to) || pipe(from)) return 2;
+	pid_t other = fork();
+	if (other == 0) {
+		close(to[1]);
+		close(from[0]);
+		while (read(to[0], &b, 1) == 1) if (write(from[1], &b, 1) != 1) _exit(1);
+		_exit(0);
+	}
+	patience = 250;
+	for (long kind = 0; kind < 7; kind++) {
+		int st = child(requeue_one, kind);
+		if (st == -2) return puts("cannot fork"), 2;
+		st == -1 ? hung++ : ended++;
+		alarm(150);
+		for (int i = 0; i < 20; i++) if (write(to[1], &b, 1) != 1 || read(from[0], &b, 1) != 1) return puts("the bystander was harmed"), 3;
+		alarm(0);
+	}
+	close(to[1]);
+	int status;
+	if (waitpid(other, &status, 0) != other || status != 0) return printf("the bystander ended with %#x\n", status), 3;
+	printf("requeued %d, ended by SIGKILL after a hang %d\n", ended + hung, hung);
+	return 0;
+}
+
+// Arguments that must end who tries them: each is tried by a process of its own.
+static const struct { const char *what; long nr, a[6]; } bad[] = {
+	{"clone CLONE_NEWUSER", 56, {0x10000000 | 17}}, {"clone CLONE_NEWNS", 56, {0x00020000 | 17}}, {"clone CLONE_NEWPID", 56, {0x20000000 | 17}},
+	{"clone CLONE_NEWNET", 56, {0x40000000 | 17}}, {"clone CLONE_NEWIPC", 56, {0x08000000 | 17}}, {"clone CLONE_NEWUTS", 56, {0x04000000 | 17}},
+	{"clone CLONE_NEWCGROUP", 56, {0x02000000 | 17}}, {"clone CLONE_INTO_CGROUP", 56, {0x200000000 | 0x8000 | 17}},
+	{"clone without CLONE_PARENT", 56, {17}}, {"clone without a signal", 56, {0x8000}}, {"clone with another signal", 56, {0x8000 | 9}},
+	{"clone CLONE_PTRACE", 56, {0x2000 | 0x8000 | 17}}, {"clone CLONE_UNTRACED", 56, {0x800000 | 0x8000 | 17}},
+	{"clone CLONE_PIDFD", 56, {0x1000 | 0x8000 | 17}}, {"clone CLONE_IO", 56, {0x80000000 | 0x8000 | 17}},
+	{"clone CLONE_VM alone", 56, {0x100 | 0x8000 | 17}}, {"clone CLONE_SETTLS", 56, {0x80000 | 0x8000 | 17}},
+	{"clone CLONE_CLEAR_SIGHAND", 56, {0x100000000 | 0x8000 | 17}}, {"clone high bits", 56, {1l << 40 | 0x8000 | 17}},
+	{"prctl PR_SET_DUMPABLE", 157, {4, 1}}, {"prctl PR_SET_KEEPCAPS", 157, {8, 1}}, {"prctl PR_SET_NAME", 157, {15, (long)"x"}},
+	{"prctl PR_SET_SECCOMP", 157, {22, 1}}, {"prctl PR_CAPBSET_DROP", 157, {24, 0}}, {"prctl PR_SET_SECUREBITS", 157, {28, 0}},
+	{"prctl PR_SET_MM", 157, {35, 1, 4096}}, {"prctl PR_SET_CHILD_SUBREAPER", 157, {36, 1}}, {"prctl PR_SET_NO_NEW_PRIVS", 157, {38, 1}},
+	{"prctl PR_CAP_AMBIENT", 157, {47, 4}}, {"prctl PR_SET_SPECULATION_CTRL", 157, {53, 0, 2}}, {"prctl PR_SET_SYSCALL_USER_DISPATCH", 157, {59, 0}},
+	{"prctl PR_SCHED_CORE", 157, {62, 1}}, {"prctl PR_SET_VMA", 157, {0x53564d41, 0}}, {"prctl PR_SET_PTRACER", 157, {0x59616d61, -1}},
+	{"prctl PR_SET_PDEATHSIG, high bits", 157, {1l << 32 | 1, 9}},
+	{"futex FUTEX_LOCK_PI", 202, {(long)mine, 6}}, {"futex FUTEX_UNLOCK_PI", 202, {(long)mine, 7}}, {"futex FUTEX_TRYLOCK_PI", 202, {(long)mine, 8}},
+	{"futex FUTEX_WAIT_REQUEUE_PI", 202, {(long)mine, 11, 0, 0, (long)mine}}, {"futex FUTEX_CMP_REQUEUE_PI", 202, {(long)mine, 12, 1, 0, (long)mine}},
+	{"futex FUTEX_LOCK_PI2", 202, {(long)mine, 13}}, {"futex FUTEX_FD", 202, {(long)mine, 2}}, {"futex a flag of bit 9", 202, {(long)mine, 0x201}},
+	{"mmap MAP_HUGETLB", 9, {0, 4096, 0, 0x40022, -1}}, {"mmap MAP_LOCKED", 9, {0, 4096, 0, 0x2022, -1}}, {"mmap MAP_GROWSDOWN", 9, {0, 4096, 0, 0x122, -1}},
+	{"mmap MAP_SYNC", 9, {0, 4096, 0, 0x80023, -1}}, {"mmap flag bit 25", 9, {0, 4096, 0, 0x2000022, -1}}, {"mmap high bits", 9, {0, 4096, 0, 1l << 32 | 0x22, -1}},
+	{"madvise MADV_HWPOISON", 28, {0, 0, 100}}, {"madvise MADV_SOFT_OFFLINE", 28, {0, 0, 101}}, {"madvise MADV_MERGEABLE", 28, {0, 0, 12}},
+	{"madvise MADV_COLLAPSE", 28, {0, 0, 25}},
+};
+static void tried(long i) {
+	find_sys6()(bad[i].nr, bad[i].a[0], bad[i].a[1], bad[i].a[2], bad[i].a[3], bad[i].a[4], bad[i].a[5]);
+	_exit(0);
+}
+static int arguments(void) {
+	if (!find_sys6()) return puts("no stub here"), 2;
+	int n = sizeof bad / sizeof *bad;
+	for (long i = 0; i < n; i++) {
+		int st = child(tried, i);
+		if (st == -2) return puts("cannot fork"), 2;
+		if (!(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL)) printf("passed: %s: status %#x\n", bad[i].what, st);
+	}
+	printf("tried %d\n", n);
+	return 0;
+}
+
 static void entry(long kind) {
 	switch (kind) {
 	case 0: {
@@ -164,6 +270,8 @@ int main(int argc, char **argv) {
 	if (!strcmp(what, "reach")) return reach();
 	if (!strcmp(what, "jumps")) return jumps();
 	if (!strcmp(what, "scribble")) return scribble();
+	if (!strcmp(what, "requeue")) return requeue();
+	if (!strcmp(what, "arguments")) return arguments();
 	if (!strcmp(what, "entries")) return entries();
 	return 2;
 }

@@ -297,6 +297,7 @@ func (p *policy) leaveSpin(t *Thread) {
 func (t *Thread) Begin(cpu int, seat *Seat) {
 	p := &t.policy
 	p.seat, p.begun = seat, true
+	t.sleeper.Store(seat)
 	sched.add(t)
 	switch {
 	case sched.cpus == 1:

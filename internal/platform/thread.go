@@ -54,6 +54,9 @@ type Thread struct {
 	acked  atomic.Bool // the goroutine saw that it is dead
 	policy policy
 	settle func() // takes what the stub has posted; nil until the first Lend
+	// sleeper is the Sentry's thread that waits for events here, or is about
+	// to: nag calls it back.
+	sleeper atomic.Pointer[Seat]
 }
 
 // Process gives the host process.
@@ -116,9 +119,11 @@ func (t *Thread) Resume(rax uint64, flags uint32) Kind {
 // its first event, to the goroutine that will serve it. That one sleeps on bed,
 // whose value is val, and is woken by the event itself: or at once, if it is
 // on its way to bed still; then Release gives false, and the caller wakes it.
-func (t *Thread) Release(rax uint64, flags uint32, bed *uint32, val uint32) bool {
+// seat is whose bed it is.
+func (t *Thread) Release(rax uint64, flags uint32, bed *uint32, val uint32, seat *Seat) bool {
 	ok := false
 	if bed != nil {
+		t.sleeper.Store(seat)
 		// It stays 1 when nobody slept: the worst is a wake too many.
 		atomic.StoreUint32(&t.slot.sentrySleeps, 1)
 		ok = t.summon(bed, val)
@@ -270,7 +275,7 @@ func (t *Thread) nag() {
 			t.acked.Store(true)
 		}
 		t.area.mu.Unlock()
-		if seat := t.policy.seat; seat != nil && !t.acked.Load() {
+		if seat := t.sleeper.Load(); seat != nil && !t.acked.Load() {
 			seat.interrupt()
 		}
 	}

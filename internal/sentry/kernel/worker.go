@@ -80,7 +80,7 @@ func (t *Task) startChild(cpu int) {
 	w := t.k.workers.take()
 	t.plat.user.Store(true)
 	if w == nil {
-		th.Release(0, 0, nil, 0)
+		th.Release(0, 0, nil, 0, nil)
 		go newWorker(j).run(&t.k.workers)
 	} else {
 		w.work = j
@@ -88,8 +88,8 @@ func (t *Task) startChild(cpu int) {
 			w.seat.Pin(cpu)
 		}
 		if !w.bed.due() {
-			th.Release(0, 0, nil, 0)
-		} else if !th.Release(0, 0, &w.bed.word, 2) {
+			th.Release(0, 0, nil, 0, nil)
+		} else if !th.Release(0, 0, &w.bed.word, 2, w.seat) {
 			w.bed.rouse()
 		}
 	}
