@@ -19,13 +19,14 @@ import (
 type cgroup struct {
 	mgr     cgroups.Manager
 	unified bool
+	systemd bool              // which has made it, and removes it
 	trees   map[string]v1Tree // if the paths were chosen by them
 }
 
 // openCgroup gives the cgroup of conf. paths are those that an earlier
 // openCgroup has chosen, or nil; nothing is made yet.
 func openCgroup(conf *cgroups.Cgroup, paths map[string]string) (*cgroup, error) {
-	c := &cgroup{unified: cgroups.IsCgroup2UnifiedMode()}
+	c := &cgroup{unified: cgroups.IsCgroup2UnifiedMode(), systemd: conf.Systemd}
 	var err error
 	switch {
 	case conf.Systemd && !systemd.IsRunningSystemd():
@@ -117,6 +118,23 @@ func (c *cgroup) killAll() {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// removeEmpty removes the cgroup if it has no process, and says whether it is
+// gone.
+func (c *cgroup) removeEmpty() bool {
+	if c == nil {
+		return true
+	}
+	if c.systemd {
+		return false
+	}
+	for _, path := range c.mgr.GetPaths() {
+		if err := unix.Rmdir(path); err != nil && err != unix.ENOENT {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *cgroup) thaw() {

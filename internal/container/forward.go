@@ -86,8 +86,8 @@ func (f *forwarder) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped = true
-	signal.Stop(f.signal)
 	close(f.done)
+	go signal.Stop(f.signal) // which hands over between threads for each; the caller's work is at its end
 }
 
 func (f *forwarder) forward(s syscall.Signal) {

@@ -181,7 +181,9 @@ func (c *Container) delete() error {
 func (c *Container) destroyProcesses() bool {
 	ended := c.rec.Sentry.kill(endWait)
 	ended = c.rec.Gofer.kill(endWait) && ended
-	c.openCgroup().killAll()
+	if cg := c.openCgroup(); !cg.removeEmpty() {
+		cg.killAll()
+	}
 	return ended
 }
 
@@ -192,6 +194,18 @@ func (c *Container) remove() error {
 	}
 	if err := c.removeExactPids(); err != nil {
 		return fmt.Errorf("removing the cgroup: %w", err)
+	}
+	return c.removeDir()
+}
+
+// removeDir removes the state directory, the state first: what is left without
+// is half made, and removed as such.
+func (c *Container) removeDir() error {
+	for _, name := range []string{"state.json", "control.sock", "lock"} {
+		_ = unix.Unlink(c.path(name))
+	}
+	if unix.Rmdir(c.dir) == nil {
+		return nil
 	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return fmt.Errorf("state directory: %w", err)

@@ -54,14 +54,17 @@ func Main(args []string) int {
 	// that sleep in the host's kernel hold a P for a moment: have some spare.
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2 + platform.SparePs)
 	raiseFiles()
-	signals := make(chan os.Signal, 64)
-	notify(signals)
+	signals, caught := make(chan os.Signal, 64), make(chan struct{})
+	go func() { // each hands over between threads twice, of which this one is none
+		notify(signals)
+		close(caught)
+	}()
 	o, err := parse(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bulkhead:", err)
 		return exitInternal
 	}
-	s, err := load(o, args)
+	s, err := load(o, args, caught)
 	if o.ready >= 0 {
 		wire.WriteReady(o.ready, err)
 	}

@@ -45,7 +45,8 @@ type sandbox struct {
 }
 
 // load makes the sandbox up to, but not including, init's first instruction.
-func load(o options, args []string) (*sandbox, error) {
+// caught is closed when the signals are.
+func load(o options, args []string, caught <-chan struct{}) (*sandbox, error) {
 	s := &sandbox{execs: map[string]*outside{}, gofer: o.gofer}
 	if err := wire.ReadConfig(o.config, &s.cfg); err != nil {
 		return nil, err
@@ -108,6 +109,7 @@ func load(o options, args []string) (*sandbox, error) {
 		return nil, err
 	}
 	s.k.Init().SetUnkillable(!s.cfg.InitKillable)
+	<-caught
 	if err := s.confine(); err != nil {
 		return nil, err
 	}
