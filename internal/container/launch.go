@@ -361,7 +361,7 @@ func bounds(argv []string) []string {
 	case slices.Contains(argv, "sentry"):
 		return []string{"GOGC=off", "GOMEMLIMIT=" + strconv.Itoa(wire.SentryFirstGC), "GOMAXPROCS=" + strconv.Itoa(runtime.NumCPU()+8)}
 	case slices.Contains(argv, GoferVerb):
-		return []string{"GOMEMLIMIT=33554432", "GOMAXPROCS=1"}
+		return []string{"GOMEMLIMIT=33554432", "GOMAXPROCS=" + strconv.Itoa(wire.GoferProcs)}
 	}
 	return nil
 }

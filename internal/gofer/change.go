@@ -237,12 +237,24 @@ func (s *server) rename(t *tree, path, to []byte, flags uint32, bad bool) unix.E
 	})
 }
 
-func (s *server) unlink(t *tree, path []byte, flags uintptr) unix.Errno {
+// unlink removes a name, if it leads to want.
+func (s *server) unlink(t *tree, path []byte, flags uintptr, want wire.FSIdentity, bad bool) unix.Errno {
+	if bad {
+		return unix.EINVAL
+	}
 	dir, name, e := s.parent(t, path, &s.name1)
 	if e != 0 {
 		return e
 	}
 	defer s.drop(dir, t)
+	if want.Ino != 0 {
+		if e := statx(dir, name, nofollow, &s.st); e != 0 {
+			return e
+		}
+		if want != (wire.FSIdentity{Ino: s.st.Ino, Dev: devOf(&s.st), Type: uint32(s.st.Mode) & unix.S_IFMT, UID: s.st.Uid}) {
+			return unix.ESTALE
+		}
+	}
 	return sysName(unix.SYS_UNLINKAT, dir, name, flags, 0, 0)
 }
 

@@ -33,13 +33,15 @@ func Main(args []string) error {
 func Run(conn int, cfg *wire.GoferConfig) error {
 	// One goroutine serves. Started by the lifecycle, the process has this from
 	// its environment, and the call changes nothing.
-	runtime.GOMAXPROCS(1)
+	runtime.GOMAXPROCS(wire.GoferProcs)
+	runtime.LockOSThread()
 	unix.Umask(0)
 	trees, err := openTrees(cfg)
 	if err != nil {
 		return err
 	}
 	s := newServer(wire.NewFSConn(conn), trees)
+	s.place = here()
 	if err := confineSelf(trees); err != nil {
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 const resolveMax = 32
 
 // resolve follows rest from the directory path on, one component at a time,
-// and encodes each, up to the first that is not a directory to be entered. A
-// regular file at its end is opened to be read.
-func (s *server) resolve(t *tree, path, rest []byte, bad bool) unix.Errno {
+// and encodes each, up to the first that is not a directory to be entered. With
+// open, a regular file at its end is opened to be read.
+func (s *server) resolve(t *tree, path, rest []byte, open, bad bool) unix.Errno {
 	if bad || len(rest) == 0 || !valid(rest) || t.file != nil {
 		return unix.EINVAL
 	}
@@ -44,7 +44,7 @@ func (s *server) resolve(t *tree, path, rest []byte, bad bool) unix.Errno {
 			end = e
 			break
 		}
-		if s.st.Mode&unix.S_IFMT == unix.S_IFREG && len(rest) == 0 {
+		if open && s.st.Mode&unix.S_IFMT == unix.S_IFREG && len(rest) == 0 {
 			s.out.PutU32(at, count+1)
 			s.out.U8(0)
 			s.openLast(dir)

@@ -35,7 +35,7 @@ func TestResolve(t *testing.T) {
 		{"up", "secret", unix.ELOOP, 0, 0, false},
 		{"file", "x", unix.ENOTDIR, 0, 0, false},
 	} {
-		e, d, fd := ask(s, wire.FSResolve, c.path, func(e *wire.Encoder) { e.Str(c.rest) })
+		e, d, fd := askFlag(s, wire.FSResolve, wire.FSStatOpen, c.path, func(e *wire.Encoder) { e.Str(c.rest) })
 		if e != c.err && !(c.err == unix.ELOOP && e == unix.ENOTDIR) {
 			t.Errorf("%q %q: %v, want %v", c.path, c.rest, e, c.err)
 		}

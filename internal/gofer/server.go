@@ -25,6 +25,7 @@ type server struct {
 	value     []byte // scratch: xattr values
 	walked    uint32 // sections of the current FSWalk
 	light     bool   // the current request has FSLight
+	place     place
 }
 
 func newServer(conn *wire.FSConn, trees []*tree) *server {
@@ -81,11 +82,12 @@ func (s *server) handle(b []byte, fd int) {
 
 func (s *server) dispatch(b []byte, fd int) unix.Errno {
 	d := wire.Decoder{B: b}
-	op, flags, mount := d.Header()
+	op, flags, mount, near := d.Header()
 	path := d.Str()
 	if d.Bad || int(mount) >= len(s.trees) || !valid(path) {
 		return unix.EINVAL
 	}
+	s.place.follow(near)
 	t := s.trees[mount]
 	s.light = flags&wire.FSLight != 0
 	switch op {
@@ -104,7 +106,7 @@ func (s *server) dispatch(b []byte, fd int) unix.Errno {
 	case wire.FSWalk:
 		return s.walk(t, path, &d)
 	case wire.FSResolve:
-		return s.resolve(t, path, d.Str(), d.Bad)
+		return s.resolve(t, path, d.Str(), flags&wire.FSStatOpen != 0, d.Bad)
 	}
 	if t.readonly {
 		return unix.EROFS
@@ -130,9 +132,9 @@ func (s *server) change(op wire.FSOp, t *tree, path []byte, d *wire.Decoder, fd 
 	case wire.FSLink:
 		return s.linkFile(t, path, d.Str(), d.Bad)
 	case wire.FSUnlink:
-		return s.unlink(t, path, 0)
+		return s.unlink(t, path, 0, d.Identity(), d.Bad)
 	case wire.FSRmdir:
-		return s.unlink(t, path, unix.AT_REMOVEDIR)
+		return s.unlink(t, path, unix.AT_REMOVEDIR, d.Identity(), d.Bad)
 	case wire.FSRename:
 		to := d.Str()
 		return s.rename(t, path, to, d.U32(), d.Bad)

@@ -54,16 +54,15 @@ func PlanPatch(site uint64, nr uint32, code []byte, tramp uint64) (*Patch, bool)
 	v := &view{base: site - siteBefore, code: code}
 	p := &Patch{Site: site}
 	if mid, ok := v.movForm(nr); ok {
-		w, ok := v.jump32(site-5-uint64(len(mid)), tramp)
-		if ok {
-			ok = relocate(mid, site, tramp+5+uint64(len(mid)))
+		// The mov may cross a cache line: then the padding has to do.
+		if w, ok := v.jump32(site-5-uint64(len(mid)), tramp); ok {
+			if !relocate(mid, site, tramp+5+uint64(len(mid))) {
+				return nil, false
+			}
+			p.Writes = []Write{w}
+			p.Code = trampoline(tramp, site+2, int64(nr), mid)
+			return p, true
 		}
-		if !ok {
-			return nil, false
-		}
-		p.Writes = []Write{w}
-		p.Code = trampoline(tramp, site+2, int64(nr), mid)
-		return p, true
 	}
 	pad, ok := v.padding(site + 2)
 	if !ok {

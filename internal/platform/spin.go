@@ -14,3 +14,6 @@ func rdtsc() int64
 
 // currentCPU gives the CPU that runs the caller.
 func currentCPU() int64
+
+// CurrentCPU gives the CPU that runs the caller at this moment.
+func CurrentCPU() int { return int(currentCPU()) }

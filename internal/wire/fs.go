@@ -3,11 +3,14 @@ package wire
 // The file protocol between a Sentry and its Gofer, over SOCK_SEQPACKET. One
 // request is in flight at a time on a connection; each gets one reply.
 //
-//	request                               reply
-//	0    1      2      4                  0      4
-//	┌────┬──────┬──────┬───────────┐      ┌──────┬───────────────────┐
-//	│ op │ flags│ mount│ arguments │      │errno │ results, if 0     │
-//	└────┴──────┴──────┴───────────┘      └──────┴───────────────────┘
+//	request                                      reply
+//	0    1      2      4     5                   0      4
+//	┌────┬──────┬──────┬─────┬───────────┐       ┌──────┬───────────────────┐
+//	│ op │ flags│ mount│ near│ arguments │       │errno │ results, if 0     │
+//	└────┴──────┴──────┴─────┴───────────┘       └──────┴───────────────────┘
+//
+// near is the CPU that the Sentry's thread waits on, plus 1, or 0: the Gofer
+// serves best there, since an idle CPU is slow to wake.
 //
 // Numbers are little-endian; a string is its length (2 bytes) and its bytes. A
 // path is relative to the mount's root, in components that are neither empty
@@ -24,8 +27,8 @@ package wire
 //	FSSymlink   path, target, uid u32, gid u32            → attr
 //	FSMknod     path, mode u32, uid u32, gid u32          → attr
 //	FSLink      path, newpath                             → attr
-//	FSUnlink    path                                      →
-//	FSRmdir     path                                      →
+//	FSUnlink    path, FSIdentity                          →
+//	FSRmdir     path, FSIdentity                          →
 //	FSRename    path, newpath, flags u32                  →
 //	FSSetAttr   path, FSSetAttrArgs                       → attr
 //	FSGetXattr  path, name                                → value
@@ -46,8 +49,10 @@ package wire
 // FSResolve is FSStat of every component of rest below the directory path, up
 // to the first that is missing or is not a directory; what is not in the reply
 // is asked for by itself. absent is 1 if the component behind those of the reply
-// does not exist. A regular file at the end of rest is opened as by
-// FSStatOpen.
+// does not exist. With FSStatOpen a regular file at the end of rest is opened.
+//
+// What FSUnlink and FSRmdir remove must be what FSIdentity says, or they answer
+// ESTALE; with Ino 0 anything will do.
 //
 // FSWalk is FSList of several subdirectories at once, and of what lies below
 // them, depth first, as far as one message reaches: for those who walk a tree.
@@ -87,7 +92,7 @@ const (
 
 // Flags of requests.
 const (
-	FSStatOpen = 1 // FSStat
+	FSStatOpen = 1 // FSStat, FSResolve
 	// FSLight is FSList's and FSWalk's: attributes of directories alone.
 	FSLight = 2
 )
@@ -104,8 +109,10 @@ const FSWalkNamed = ^uint32(0)
 const (
 	// MaxFSMessage bounds a request and a reply.
 	MaxFSMessage = 80 << 10
-	// FSHeader is the size of a request's header; a reply's is as long.
-	FSHeader = 4
+	// FSHeader is the size of a request's header.
+	FSHeader = 5
+	// FSReplyHeader is that of a reply's.
+	FSReplyHeader = 4
 	// fsAttrSize is that of an encoded FSAttr.
 	fsAttrSize = 4*4 + 3*8 + 2*8 + 4 + 4*8 + 8
 )
@@ -135,6 +142,12 @@ type FSSetAttrArgs struct {
 	Size, Atime, Mtime   int64
 }
 
+// FSIdentity is which file a name leads to, and whose that is.
+type FSIdentity struct {
+	Ino, Dev  uint64
+	Type, UID uint32 // Type: S_IFMT of the mode
+}
+
 // FSStatfsReply is struct statfs.
 type FSStatfsReply struct {
 	Type, Bsize                         int64
@@ -162,7 +175,14 @@ func NewEncoder() *Encoder { return &Encoder{B: make([]byte, 0, MaxFSMessage)} }
 
 // Request starts a request anew.
 func (e *Encoder) Request(op FSOp, flags uint8, mount uint16) {
-	e.B, e.Full = append(e.B[:0], byte(op), flags, byte(mount), byte(mount>>8)), false
+	e.B, e.Full = append(e.B[:0], byte(op), flags, byte(mount), byte(mount>>8), 0), false
+}
+
+// Near says in a request's header which CPU the Sentry's thread waits on.
+func (e *Encoder) Near(cpu int) {
+	if cpu >= 0 && cpu < 255 {
+		e.B[4] = byte(cpu) + 1
+	}
 }
 
 // Reply starts a reply anew.
@@ -249,6 +269,14 @@ func (e *Encoder) SetAttr(a *FSSetAttrArgs) {
 	e.I64(a.Mtime)
 }
 
+// Identity appends one.
+func (e *Encoder) Identity(i FSIdentity) {
+	e.U64(i.Ino)
+	e.U64(i.Dev)
+	e.U32(i.Type)
+	e.U32(i.UID)
+}
+
 // ListHeader appends one; Put overwrites it when the entries are known.
 func (e *Encoder) ListHeader(h FSListHeader) {
 	e.U64(h.Next)
@@ -283,12 +311,12 @@ type Decoder struct {
 }
 
 // Header reads a request's header.
-func (d *Decoder) Header() (op FSOp, flags uint8, mount uint16) {
+func (d *Decoder) Header() (op FSOp, flags uint8, mount uint16, near uint8) {
 	b := d.take(FSHeader)
 	if b == nil {
-		return 0, 0, 0
+		return 0, 0, 0, 0
 	}
-	return FSOp(b[0]), b[1], uint16(b[2]) | uint16(b[3])<<8
+	return FSOp(b[0]), b[1], uint16(b[2]) | uint16(b[3])<<8, b[4]
 }
 
 func (d *Decoder) take(n int) []byte {
@@ -352,6 +380,11 @@ func (d *Decoder) Attr(a *FSAttr) {
 func (d *Decoder) SetAttr(a *FSSetAttrArgs) {
 	a.Mask, a.Mode, a.UID, a.GID = d.U32(), d.U32(), d.U32(), d.U32()
 	a.Size, a.Atime, a.Mtime = d.I64(), d.I64(), d.I64()
+}
+
+// Identity reads one.
+func (d *Decoder) Identity() FSIdentity {
+	return FSIdentity{Ino: d.U64(), Dev: d.U64(), Type: d.U32(), UID: d.U32()}
 }
 
 // ListHeader reads one.

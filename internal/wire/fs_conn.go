@@ -4,6 +4,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// GoferProcs is the Go scheduler's GOMAXPROCS of a Gofer. One goroutine serves;
+// were there no other P, the runtime's monitor would take its own away in each
+// system call.
+const GoferProcs = 2
+
 // FSConn is one end of the file protocol's connection. It is used by one
 // goroutine at a time, and allocates nothing per message.
 type FSConn struct {

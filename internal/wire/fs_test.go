@@ -9,6 +9,7 @@ import (
 func TestFSRoundTrip(t *testing.T) {
 	e := NewEncoder()
 	e.Request(FSSetAttr, 3, 0x1234)
+	e.Near(1)
 	e.Str("a/b")
 	attr := FSAttr{Mode: 1, Nlink: 2, UID: 3, GID: 4, Ino: 5 << 40, Dev: 6, Rdev: 7, Size: 8 << 40, Blocks: 9, Blksize: 10, Atime: -1, Mtime: 12, Ctime: 13, Btime: 14}
 	e.Attr(&attr)
@@ -23,7 +24,7 @@ func TestFSRoundTrip(t *testing.T) {
 		t.Fatal("the message is full")
 	}
 	d := Decoder{B: e.B}
-	if op, flags, mount := d.Header(); op != FSSetAttr || flags != 3 || mount != 0x1234 {
+	if op, flags, mount, near := d.Header(); op != FSSetAttr || flags != 3 || mount != 0x1234 || near != 2 {
 		t.Errorf("header: %v %v %#x", op, flags, mount)
 	}
 	if s := string(d.Str()); s != "a/b" {

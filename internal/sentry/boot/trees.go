@@ -3,6 +3,7 @@ package boot
 import (
 	"fmt"
 
+	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/goferfs"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/overlay"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -13,6 +14,7 @@ import (
 func (s *sandbox) tree(index int, mode wire.OverlayMode, exclusive bool) (*vfs.Filesystem, error) {
 	if s.files == nil {
 		s.files = goferfs.NewClient(s.gofer)
+		s.files.CPU = platform.CurrentCPU
 	}
 	fs, e := goferfs.New(s.files, goferfs.Options{Mount: index, Readonly: mode == wire.OverlayMemory, Shared: !exclusive})
 	if e != 0 {

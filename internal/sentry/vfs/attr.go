@@ -14,10 +14,15 @@ func Now() Time { return Time(ktime.Real()) }
 // Stat gives the attributes of what is at p, Dev filled in.
 func (p Path) Stat(c Caller) (Attr, abi.Errno) {
 	a, e := p.Dentry.inode.Attr()
-	if e == 0 && a.Dev == 0 {
+	return p.whole(a), e
+}
+
+// whole fills in Dev.
+func (p Path) whole(a Attr) Attr {
+	if a.Dev == 0 {
 		a.Dev = p.Dentry.fs.Dev
 	}
-	return a, e
+	return a
 }
 
 // Stat is fstatat's and statx's.
@@ -26,9 +31,12 @@ func Stat(c Caller, at At, path string, how Lookup) (Attr, abi.Errno) {
 	if e != 0 {
 		return Attr{}, e
 	}
-	a, e := p.Stat(c)
-	p.DecRef()
-	return a, e
+	defer p.DecRef()
+	if f, ok := p.Dentry.inode.(AttrFinder); ok && path != "" {
+		a, e := f.FoundAttr()
+		return p.whole(a), e
+	}
+	return p.Stat(c)
 }
 
 // Statfs gives the file system's figures; f_type is p's Filesystem.Magic,

@@ -134,6 +134,19 @@ type Revalidator interface {
 	Revalidate(c Caller, name string, child Inode) bool
 }
 
+// Foreseer is a directory of a Volatile file system that is told the rest of a
+// walk's path before its first name is looked up or revalidated: it may ask for
+// all of it at once. open: what is at its end is about to be read.
+type Foreseer interface {
+	Foresee(c Caller, path string, open bool)
+}
+
+// AttrFinder is an inode of a Volatile file system that knows its attributes
+// when a walk has just come to it.
+type AttrFinder interface {
+	FoundAttr() (Attr, abi.Errno)
+}
+
 // OwnOpener marks device nodes, fifos and sockets that are opened by their own
 // Open, not by way of the device registry or the fifo opener.
 type OwnOpener interface{ OpensItself() }

@@ -46,6 +46,10 @@ type Filesystem struct {
 	// MakesFirst: of a Volatile file system whose directories refuse to make a
 	// name that exists (EEXIST), so that it need not be looked up before.
 	MakesFirst bool
+	// RemovesSure: of a Volatile file system whose directories refuse to remove
+	// a name that leads elsewhere by now (ESTALE), so that it need not be
+	// revalidated before.
+	RemovesSure bool
 	// ReadOnly is the superblock's own MS_RDONLY.
 	ReadOnly atomic.Bool
 	// Top, if not empty, is what mountinfo calls the root: of a tree of the

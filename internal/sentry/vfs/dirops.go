@@ -238,20 +238,7 @@ func LinkPath(c Caller, old Path, at At, path string) (Path, abi.Errno) {
 		if !plain(w.last) {
 			return unix.EEXIST
 		}
-		d, e := dir.child(c, w.last)
-		if e != 0 {
-			return e
-		}
-		if d.inode != nil {
-			return unix.EEXIST
-		}
-		if w.slash {
-			return unix.ENOENT
-		}
-		if old.Mount != w.cur.Mount || old.Dentry.fs != dir.fs {
-			return unix.EXDEV
-		}
-		d, e = w.make(dir, d, unix.IN_CREATE, func(in Inode, name string) (Inode, abi.Errno) {
+		link := func(in Inode, name string) (Inode, abi.Errno) {
 			if isDir(ino) {
 				return nil, unix.EPERM
 			}
@@ -261,7 +248,24 @@ func LinkPath(c Caller, old Path, at At, path string) (Path, abi.Errno) {
 				return nil, unix.ENOENT
 			}
 			return ino, in.Link(c, name, ino)
-		})
+		}
+		away := old.Mount != w.cur.Mount || old.Dentry.fs != dir.fs
+		d, e := w.makeFirst(dir, w.slash || away, unix.IN_CREATE, link)
+		if d == nil {
+			if d, e = dir.child(c, w.last); e != 0 {
+				return e
+			}
+			if d.inode != nil {
+				return unix.EEXIST
+			}
+			if w.slash {
+				return unix.ENOENT
+			}
+			if away {
+				return unix.EXDEV
+			}
+			d, e = w.make(dir, d, unix.IN_CREATE, link)
+		}
 		if e == 0 {
 			made = Path{w.cur.Mount, d}
 			made.IncRef()
@@ -285,6 +289,17 @@ func (w *walker) mayDelete(dir, victim *Dentry) abi.Errno {
 	return 0
 }
 
+// victim finds w.last in the locked dir, to remove it. Where the file system
+// makes sure itself, a cached dentry that may be removed need not be
+// revalidated.
+func (w *walker) victim(dir *Dentry, directory bool) (*Dentry, abi.Errno) {
+	if d := dir.children[w.last]; d != nil && dir.fs.RemovesSure && d.inode != nil && !w.slash &&
+		isDir(d.inode) == directory && d.mounted.Load() == 0 && w.mayDelete(dir, d) == 0 {
+		return d, 0
+	}
+	return dir.child(w.c, w.last)
+}
+
 // Unlink is unlinkat(2) without AT_REMOVEDIR.
 func Unlink(c Caller, at At, path string) abi.Errno {
 	return inParent(c, at, path, func(w *walker, dir *Dentry) abi.Errno {
@@ -294,7 +309,7 @@ func Unlink(c Caller, at At, path string) abi.Errno {
 		if w.cur.Mount.ReadOnly() {
 			return unix.EROFS
 		}
-		d, e := dir.child(c, w.last)
+		d, e := w.victim(dir, false)
 		if e != 0 {
 			return e
 		}
@@ -322,7 +337,13 @@ func Unlink(c Caller, at At, path string) abi.Errno {
 // remove takes d out of the locked dir by op, and tells watchers.
 func (dir *Dentry) remove(c Caller, d *Dentry, op func(Caller, string, Inode) abi.Errno) abi.Errno {
 	name, ino := d.Name(), d.inode
-	if e := op(c, name, ino); e != 0 {
+	e := op(c, name, ino)
+	if e == unix.ESTALE && dir.fs.RemovesSure {
+		delete(dir.children, name)
+		d.drop()
+		return errRetry
+	}
+	if e != 0 {
 		return e
 	}
 	if watched.Load() != 0 && !isDir(ino) {
@@ -347,7 +368,7 @@ func Rmdir(c Caller, at At, path string) abi.Errno {
 		if w.cur.Mount.ReadOnly() {
 			return unix.EROFS
 		}
-		d, e := dir.child(c, w.last)
+		d, e := w.victim(dir, true)
 		if e != 0 {
 			return e
 		}

@@ -74,6 +74,9 @@ func Open(c Caller, at At, path string, how OpenHow) (*FileDescription, abi.Errn
 	case flags&unix.O_CREAT != 0:
 		return openCreate(c, at, path, look, flags, how.Mode)
 	}
+	if flags&(unix.O_ACCMODE|unix.O_PATH|unix.O_TRUNC) == unix.O_RDONLY {
+		look |= lookupRead
+	}
 	p, e := Walk(c, at, path, look)
 	if e != 0 {
 		return nil, e

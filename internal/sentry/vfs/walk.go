@@ -27,6 +27,9 @@ const (
 	LookupBeneath                       // RESOLVE_BENEATH
 	LookupInRoot                        // RESOLVE_IN_ROOT
 	LookupCached                        // RESOLVE_CACHED: EAGAIN if a file system must be asked
+
+	lookupRead   // the file will be opened for reading
+	lookupParent // the last component is not looked up
 )
 
 const (
@@ -317,6 +320,9 @@ func (w *walker) lookup(name string) (*Dentry, abi.Errno) {
 	if gone {
 		return nil, errRetry
 	}
+	if dir.fs.Volatile && w.how&LookupCached == 0 {
+		w.foresee(dir, name)
+	}
 	if d != nil {
 		d.used()
 		if !dir.fs.Volatile || dir.inode.(Revalidator).Revalidate(w.c, name, d.inode) {
@@ -327,6 +333,27 @@ func (w *walker) lookup(name string) (*Dentry, abi.Errno) {
 		return nil, unix.EAGAIN
 	}
 	return w.lookupSlow(dir, name, d)
+}
+
+// foresee tells a Volatile file system what of the path is still to come, where
+// name is not all of it.
+func (w *walker) foresee(dir *Dentry, name string) {
+	f, ok := dir.inode.(Foreseer)
+	if !ok {
+		return
+	}
+	path := w.ahead
+	for n := len(path); n > 0 && path[n-1] == '/'; n-- {
+		path = path[:n-1]
+	}
+	if w.how&lookupParent != 0 {
+		path = path[:max(strings.LastIndexByte(path, '/'), 0)]
+	}
+	read := w.how&lookupRead != 0
+	if !strings.HasPrefix(path, name) || len(path) == len(name) && !read {
+		return
+	}
+	f.Foresee(w.c, path, read)
 }
 
 // lookupSlow asks the file system, unless another task has meanwhile. stale is
@@ -437,5 +464,6 @@ func (w *walker) walkParent(at At, path string) abi.Errno {
 	if e := w.start(at, path); e != 0 {
 		return e
 	}
+	w.how |= lookupParent
 	return w.parent(path)
 }

@@ -3,11 +3,13 @@ package goferfs
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs/vfstest"
 )
@@ -81,10 +83,37 @@ func TestSharedMessages(t *testing.T) {
 	if err := os.Symlink("target", filepath.Join(root, "link")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(root, "deep", "er"), 0755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "deep", "er", "f"), []byte("x"), 0644); err != nil {
+		t.Fatal(err)
+	}
 	fs := mountDir(t, root, Options{Shared: true}, func(f func()) error { go f(); return nil })
 	at := vfs.At{FS: vfstest.NewGuest(fs).FS}
 	client := fs.RootDentry().Inode().(*inode).fs.client
 	c := vfs.Internal
+	wait := func() { // until no directory is trusted
+		for until := ktime.Mono() + dirTrust; ktime.Mono() <= until; {
+			runtime.Gosched()
+		}
+	}
+	stat := func(path string) func() abi.Errno {
+		return func() abi.Errno { _, e := vfs.Stat(c, at, path, 0); return e }
+	}
+	read := func(path string) func() abi.Errno {
+		return func() abi.Errno {
+			fd, e := vfs.Open(c, at, path, vfs.OpenHow{})
+			if e != 0 {
+				return e
+			}
+			defer fd.DecRef()
+			if n, e := fd.Pread(c, make([]byte, 9), 0); n != 1 || e != 0 {
+				t.Errorf("%s reads %d, %v", path, n, e)
+			}
+			return 0
+		}
+	}
 	open := func(path string, flags uint32) func() abi.Errno {
 		return func() abi.Errno {
 			fd, e := vfs.Open(c, at, path, vfs.OpenHow{Flags: flags | unix.O_CREAT | unix.O_WRONLY, Mode: 0600})
@@ -108,7 +137,20 @@ func TestSharedMessages(t *testing.T) {
 		{"a directory", 1, 0, func() abi.Errno { return vfs.Mkdir(c, at, "/dir", 0755) }},
 		{"a directory that exists", 1, unix.EEXIST, func() abi.Errno { return vfs.Mkdir(c, at, "/dir", 0755) }},
 		{"a symbolic link", 1, 0, func() abi.Errno { return vfs.Symlink(c, "x", at, "/sym") }},
+		{"a path", 1, 0, stat("/deep/er/f")},
+		{"that again", 1, 0, stat("/deep/er/f")},
+		{"a name that does not exist", 1, unix.ENOENT, stat("/deep/er/none")},
+		{"that again", 1, unix.ENOENT, stat("/deep/er/none")},
+		{"a path that ends early", 1, unix.ENOENT, stat("/deep/none/none")},
+		{"reading a file", 1, 0, read("/deep/er/f")},
+		{"that again", 1, 0, read("/deep/er/f")},
+		{"a new file down there", 2, 0, open("/deep/er/g", 0)},
+		{"another name for it", 3, 0, func() abi.Errno { return vfs.Link(c, at, "/deep/er/g", at, "/deep/er/h", 0) }},
+		{"removing a name", 2, 0, func() abi.Errno { return vfs.Unlink(c, at, "/deep/er/g") }},
+		{"removing a name nearby", 1, 0, func() abi.Errno { return vfs.Unlink(c, at, "/new") }},
+		{"removing a directory", 1, 0, func() abi.Errno { return vfs.Rmdir(c, at, "/dir") }},
 	} {
+		wait()
 		before := client.Calls()
 		if e := tc.do(); e != tc.e {
 			t.Errorf("%s: %v, want %v", tc.what, e, tc.e)

@@ -19,6 +19,7 @@ func (i *inode) made(c vfs.Caller, op wire.FSOp, name, target string, mode uint3
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.ahead = nil // what was read ahead is old now
+	defer i.unforesee()
 	n := &entry{name: strings.Clone(name), target: target}
 	host := -1
 	e := i.fs.call(request{op: op, ino: i, name: name}, func(e *wire.Encoder) {
@@ -110,6 +111,7 @@ func (i *inode) Link(c vfs.Caller, name string, target vfs.Inode) abi.Errno {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.ahead = nil
+	defer i.unforesee()
 	n := &entry{name: strings.Clone(name), target: t.target, ino: t}
 	done := func(d *wire.Decoder, _ int) abi.Errno {
 		n.take(d)
@@ -169,7 +171,12 @@ func (i *inode) removed(op wire.FSOp, name string, t *inode) abi.Errno {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.ahead = nil
-	e := i.fs.call(request{op: op, ino: i, name: name}, nil, func(*wire.Decoder, int) abi.Errno {
+	defer i.unforesee()
+	var want wire.FSIdentity
+	if i.fs.shared { // or the name was looked up for good
+		want = t.identity()
+	}
+	e := i.fs.call(request{op: op, ino: i, name: name}, func(e *wire.Encoder) { e.Identity(want) }, func(*wire.Decoder, int) abi.Errno {
 		t.moved(place{i, name}, place{})
 		return 0
 	})
@@ -180,6 +187,13 @@ func (i *inode) removed(op wire.FSOp, name string, t *inode) abi.Errno {
 	i.stale = true
 	t.lost()
 	return 0
+}
+
+// identity is what a name must still lead to when it is removed.
+func (t *inode) identity() wire.FSIdentity {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return wire.FSIdentity{Ino: t.attr.Ino, Dev: t.attr.Dev, Type: t.attr.Mode & unix.S_IFMT, UID: t.attr.UID}
 }
 
 // lost counts a name that went.
@@ -236,6 +250,7 @@ func (i *inode) renamed(name string, n *inode, put bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.stale, i.ahead = true, nil
+	i.unforesee()
 	d := i.cache()
 	d.remove(name)
 	if put {

@@ -15,6 +15,8 @@ type Client struct {
 	conn *wire.FSConn
 	enc  *wire.Encoder
 	gone bool
+	// CPU, if set, tells on which CPU the caller runs; the Gofer comes there.
+	CPU func() int
 	// Calls counts the requests, for tests and statistics.
 	calls uint64
 }
@@ -64,6 +66,9 @@ func (c *Client) exchange(send int) (d wire.Decoder, fd int, e abi.Errno) {
 		return d, -1, unix.ENAMETOOLONG
 	}
 	c.calls++
+	if c.CPU != nil {
+		c.enc.Near(c.CPU())
+	}
 	b, fd, err := []byte(nil), -1, c.conn.Send(c.enc.B, send)
 	if err == nil {
 		b, fd, err = c.conn.Receive()

@@ -113,7 +113,7 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	defer i.mu.Unlock()
 	d := i.cache()
 	if i.fs.shared {
-		return i.lookupShared(d, name)
+		return i.lookupShared(c, d, name)
 	}
 	e := d.index()[name]
 	if e == nil && d.missing == name {
@@ -128,7 +128,7 @@ func (i *inode) Lookup(c vfs.Caller, name string) (vfs.Inode, abi.Errno) {
 	if e == nil && !d.complete {
 		d.asked++
 		var err abi.Errno
-		if e, err = i.ask(name); err != 0 {
+		if e, err = i.ask(name, true); err != 0 {
 			return nil, err
 		}
 		d.add(e)
@@ -168,7 +168,7 @@ func (i *inode) fill(d *dirCache, e *entry) abi.Errno {
 		}
 	}
 	d.asked++
-	n, err := i.ask(e.name)
+	n, err := i.ask(e.name, true)
 	if err == unix.ENOENT {
 		d.remove(e.name)
 	}
@@ -195,18 +195,32 @@ func (fs *FS) light() bool {
 }
 
 // lookupShared asks for name, and keeps the inode if it is still the same.
-func (i *inode) lookupShared(d *dirCache, name string) (vfs.Inode, abi.Errno) {
-	n, err := i.ask(name)
+func (i *inode) lookupShared(c vfs.Caller, d *dirCache, name string) (vfs.Inode, abi.Errno) {
+	n, err := i.answer(c, name)
 	if err != 0 {
 		d.remove(name)
 		return nil, err
 	}
 	if old := d.index()[name]; old != nil && old.ino != nil && old.ino.same(n.attr) {
+		i.found(old.ino, n)
 		return old.ino, 0
 	}
 	d.remove(name)
 	d.add(n)
-	return i.instance(n), 0
+	ch := i.instance(n)
+	i.found(ch, n)
+	return ch, 0
+}
+
+// found notes that ch was just seen where n says.
+func (i *inode) found(ch *inode, n *entry) {
+	now := ktime.Mono()
+	ch.checked.Store(now)
+	ch.fetched.Store(now)
+	if n.opened != nil {
+		i.fs.keepOpened(ch, n.opened)
+		n.opened = nil
+	}
 }
 
 // same tells whether a is of the same file; its attributes are taken over.
@@ -227,22 +241,24 @@ const dirTrust = int64(time.Millisecond)
 // Revalidate asks whether a name of a shared mount still leads where it did.
 func (i *inode) Revalidate(c vfs.Caller, name string, child vfs.Inode) bool {
 	ch, ok := child.(*inode)
-	now := ktime.Mono()
-	if ok && ch.isDir() && now-ch.checked.Load() < dirTrust {
+	if ok && ch.isDir() && ktime.Mono()-ch.checked.Load() < dirTrust {
 		return true
 	}
-	n, err := i.ask(name)
+	n, err := i.answer(c, name)
 	if err != 0 {
 		return child == nil && err == unix.ENOENT
 	}
-	if !ok {
-		return false
-	}
-	ch.checked.Store(now)
-	if ch.mode.Load()&unix.S_IFMT == unix.S_IFLNK {
+	switch {
+	case !ok:
+	case ch.mode.Load()&unix.S_IFMT == unix.S_IFLNK:
 		return n.attr.Ino == ch.ino.Load() && n.target == ch.target
+	case ch.same(n.attr):
+		i.found(ch, n)
+		return true
 	}
-	return ch.same(n.attr)
+	// What was learned will be asked for again, in Lookup.
+	i.foresee(c, strings.Clone(name), n, 0)
+	return false
 }
 
 // keepOpened gives i a descriptor that came with its name.
@@ -261,12 +277,12 @@ func (fs *FS) keepOpened(i *inode, o *opened) {
 	}
 }
 
-// ask looks one name up. In an exclusive mount, where the answer lasts, a
-// regular file is opened too.
-func (i *inode) ask(name string) (*entry, abi.Errno) {
+// ask looks one name up; open: a regular file is opened too, for an exclusive
+// mount, where the answer lasts, or who is about to read it.
+func (i *inode) ask(name string, open bool) (*entry, abi.Errno) {
 	n := &entry{}
 	r := request{op: wire.FSStat, ino: i, name: name}
-	if !i.fs.shared {
+	if open {
 		r.flag = wire.FSStatOpen
 	}
 	e := i.fs.call(r, nil, func(d *wire.Decoder, fd int) abi.Errno {
@@ -420,6 +436,7 @@ func (i *inode) Forget() {
 	i.mu.Lock()
 	attr, stale := i.attr, i.stale
 	i.dir, i.ahead = nil, nil
+	i.unforesee()
 	i.whole.Store(false)
 	i.read.Store(false)
 	fs.client.mu.Lock()

@@ -60,7 +60,7 @@ func New(client *Client, o Options) (*vfs.Filesystem, abi.Errno) {
 		return nil, e
 	}
 	fs.vfsFS = vfs.NewFilesystem("9p", v9fsMagic, fs.root, fs)
-	fs.vfsFS.Volatile, fs.vfsFS.MakesFirst = o.Shared, o.Shared
+	fs.vfsFS.Volatile, fs.vfsFS.MakesFirst, fs.vfsFS.RemovesSure = o.Shared, o.Shared, o.Shared
 	fs.vfsFS.ReadOnly.Store(o.Readonly)
 	return fs.vfsFS, 0
 }

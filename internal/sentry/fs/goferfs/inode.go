@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 	"bulkhead.dev/bulkhead/internal/wire"
 )
@@ -31,6 +32,8 @@ type inode struct {
 	ahead  *ahead    // entries read ahead, until they are in dir
 	xattrs *[]string // names, if known (exclusive mounts)
 
+	seen    atomic.Pointer[foreseen]
+	fetched atomic.Int64 // when the attributes came with a name
 	checked atomic.Int64 // when a shared directory was last found in its place
 	whole   atomic.Bool  // dir is complete
 	read    atomic.Bool  // the directory has been read by a guest
@@ -65,12 +68,33 @@ func (i *inode) Attr() (vfs.Attr, abi.Errno) {
 			return vfs.Attr{}, e
 		}
 	}
+	return i.vfsAttr(), 0
+}
+
+// vfsAttr gives what is known. mu is held.
+func (i *inode) vfsAttr() vfs.Attr {
 	a := &i.attr
 	return vfs.Attr{
 		Mode: a.Mode, Nlink: a.Nlink, UID: a.UID, GID: a.GID, Ino: a.Ino, Dev: i.fs.guestDev(a.Dev), Rdev: a.Rdev,
 		Size: a.Size, Blocks: a.Blocks, Blksize: a.Blksize,
 		Atime: vfs.Time(a.Atime), Mtime: vfs.Time(a.Mtime), Ctime: vfs.Time(a.Ctime), Btime: vfs.Time(a.Btime),
-	}, 0
+	}
+}
+
+// FoundAttr is Attr of what a walk has just come to: vfs.AttrFinder. In a
+// shared tree it has asked for the attributes on its way.
+func (i *inode) FoundAttr() (vfs.Attr, abi.Errno) {
+	if !i.fs.shared || i.isDir() || i == i.fs.root || ktime.Mono()-i.fetched.Load() >= dirTrust {
+		return i.Attr()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.stale {
+		if e := i.refresh(); e != 0 {
+			return vfs.Attr{}, e
+		}
+	}
+	return i.vfsAttr(), 0
 }
 
 // refresh learns the attributes anew: from a descriptor at hand, else from the

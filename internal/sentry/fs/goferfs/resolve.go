@@ -16,7 +16,7 @@ func (i *inode) Prefetch(path string) {
 	if i.fs.shared || len(names) < 2 || !i.unknown(names[0]) {
 		return
 	}
-	entries, absent := i.resolve(names)
+	entries, absent := i.resolve(names, true)
 	dir := i
 	for k, e := range entries {
 		if dir = dir.learn(e); dir == nil || !dir.isDir() && k+1 < len(entries) {
@@ -85,9 +85,13 @@ func (e *entry) drop() {
 }
 
 // resolve asks for the names below each other. absent: the one behind those
-// that were found does not exist.
-func (i *inode) resolve(names []string) (entries []*entry, absent bool) {
-	e := i.fs.call(request{op: wire.FSResolve, ino: i}, func(e *wire.Encoder) { e.Str(strings.Join(names, "/")) },
+// that were found does not exist. With open a regular file at the end is opened.
+func (i *inode) resolve(names []string, open bool) (entries []*entry, absent bool) {
+	r := request{op: wire.FSResolve, ino: i}
+	if open {
+		r.flag = wire.FSStatOpen
+	}
+	e := i.fs.call(r, func(e *wire.Encoder) { e.Str(strings.Join(names, "/")) },
 		func(d *wire.Decoder, fd int) abi.Errno {
 			n := d.U32()
 			for k := uint32(0); k < n && k < uint32(len(names)) && !d.Bad; k++ {

@@ -88,3 +88,85 @@ func TestSharedChanges(t *testing.T) {
 		t.Errorf("%d names after the host made one", n)
 	}
 }
+
+// TestSharedRemove has the host exchange a file before the guest, which knows
+// the old one, removes the name.
+func TestSharedRemove(t *testing.T) {
+	root := t.TempDir()
+	fs := mountDir(t, root, Options{Shared: true}, func(f func()) error { go f(); return nil })
+	at := vfs.At{FS: vfstest.NewGuest(fs).FS}
+	c := vfs.Internal
+	host := func(name string) string { return filepath.Join(root, name) }
+	know := func(name string, e abi.Errno) {
+		t.Helper()
+		if _, got := vfs.Stat(c, at, name, 0); got != e {
+			t.Fatalf("%s: %v, want %v", name, got, e)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(host("f"), []byte("one"), 0644))
+	must(os.WriteFile(host("g"), []byte("two"), 0644))
+	know("/f", 0)
+	fd, e := vfs.Open(c, at, "/f", vfs.OpenHow{})
+	if e != 0 {
+		t.Fatal(e)
+	}
+	defer fd.DecRef()
+	must(os.Rename(host("g"), host("f")))
+	if e := vfs.Unlink(c, at, "/f"); e != 0 {
+		t.Errorf("a file that came in another's place: %v", e)
+	}
+	know("/f", unix.ENOENT)
+	if _, err := os.Lstat(host("f")); !os.IsNotExist(err) {
+		t.Errorf("still on the host: %v", err)
+	}
+	must(os.WriteFile(host("d"), nil, 0644))
+	know("/d", 0)
+	must(os.Remove(host("d")))
+	must(os.Mkdir(host("d"), 0755))
+	if e := vfs.Unlink(c, at, "/d"); e != unix.EISDIR {
+		t.Errorf("unlink of a directory that came in a file's place: %v", e)
+	}
+	must(os.Remove(host("d")))
+	if e := vfs.Rmdir(c, at, "/d"); e != unix.ENOENT {
+		t.Errorf("rmdir of a directory that is gone: %v", e)
+	}
+}
+
+// TestForeseen holds that what a walk learns of names to come is gone once the
+// guest changes the directory.
+func TestForeseen(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "a", "b"), 0755); err != nil {
+		t.Fatal(err)
+	}
+	fs := mountDir(t, root, Options{Shared: true}, func(f func()) error { go f(); return nil })
+	at := vfs.At{FS: vfstest.NewGuest(fs).FS}
+	c := vfs.Internal
+	p, e := vfs.Walk(c, at, "/a/b", 0)
+	if e != 0 {
+		t.Fatal(e)
+	}
+	defer p.DecRef()
+	for range 100 {
+		p.Inode().(*inode).Foresee(c, "new/x", false)
+		if e := vfs.Mkdir(c, at, "/a/b/new", 0755); e != 0 {
+			t.Fatal(e)
+		}
+		if _, e := vfs.Stat(c, at, "/a/b/new", 0); e != 0 {
+			t.Fatalf("a new directory: %v", e)
+		}
+		p.Inode().(*inode).Foresee(c, "new/x", false)
+		if e := vfs.Rmdir(c, at, "/a/b/new"); e != 0 {
+			t.Fatal(e)
+		}
+		if _, e := vfs.Stat(c, at, "/a/b/new", 0); e != unix.ENOENT {
+			t.Fatalf("a removed directory: %v", e)
+		}
+	}
+}
