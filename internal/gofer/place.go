@@ -1,6 +1,10 @@
 package gofer
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire"
+)
 
 // place is where the serving thread runs: on the CPU that its requests come
 // from, as long as they come from one. The Sentry's thread sleeps meanwhile,
@@ -33,6 +37,13 @@ func here() (p place) {
 // follow takes note of where a request came from.
 func (p *place) follow(near uint8) {
 	if p.cpus < 2 || near == 0 {
+		return
+	}
+	if near == wire.FSAnywhere {
+		if p.pinned != 0 {
+			p.pinned, p.run = 0, 0
+			_ = unix.SchedSetaffinity(0, &p.all)
+		}
 		return
 	}
 	if near == p.pinned {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/wire"
 )
 
 // TestPlace holds when the serving thread changes its CPU.
@@ -55,6 +57,6 @@ func TestPlace(t *testing.T) {
 	where(0)
 	times(1, b)
 	where(b)
-	p.follow(255)
-	where(b)
+	p.follow(wire.FSAnywhere)
+	where(0)
 }

@@ -58,6 +58,9 @@ func (s *server) serve() error {
 			closeFD(s.send)
 			s.send = -1
 		}
+		if err == unix.EPIPE {
+			return nil // it has gone, and wanted the reply no more
+		}
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	walkNames = 64 // in one request
-	walkDepth = 12 // descriptors held at once
+	walkNames = 512 // in one request
+	walkDepth = 12  // descriptors held at once
 )
 
 // walk lists directories below path, and what lies below them, until the

@@ -17,3 +17,7 @@ func currentCPU() int64
 
 // CurrentCPU gives the CPU that runs the caller at this moment.
 func CurrentCPU() int { return int(currentCPU()) }
+
+// SpareCPU tells whether another process could work for this one without taking
+// the CPU of a pair that spins.
+func SpareCPU() bool { return 2*int(sched.spinners.Load()) < sched.cpus && sched.cpus > 1 }

@@ -9,8 +9,12 @@ package wire
 //	│ op │ flags│ mount│ near│ arguments │       │errno │ results, if 0     │
 //	└────┴──────┴──────┴─────┴───────────┘       └──────┴───────────────────┘
 //
-// near is the CPU that the Sentry's thread waits on, plus 1, or 0: the Gofer
-// serves best there, since an idle CPU is slow to wake.
+// near is the CPU that the Sentry's thread waits on, plus 1: the Gofer serves
+// best there, since an idle CPU is slow to wake. 255: nobody waits yet, and any
+// CPU that is idle serves best; 0: unknown.
+//
+// A request may be sent ahead, before its reply is wanted; it is answered, and
+// the reply read, before the next one is sent.
 //
 // Numbers are little-endian; a string is its length (2 bytes) and its bytes. A
 // path is relative to the mount's root, in components that are neither empty
@@ -90,6 +94,15 @@ const (
 	FSOpEnd
 )
 
+// Changes tells whether requests of this kind change the host's files.
+func (op FSOp) Changes() bool {
+	switch op {
+	case FSStat, FSList, FSOpen, FSGetXattr, FSListXattr, FSStatfs, FSSync, FSWalk, FSResolve:
+		return false
+	}
+	return true
+}
+
 // Flags of requests.
 const (
 	FSStatOpen = 1 // FSStat, FSResolve
@@ -105,6 +118,9 @@ const (
 
 // FSWalkNamed marks sections of directories that the request named.
 const FSWalkNamed = ^uint32(0)
+
+// FSAnywhere is near of a request that nobody waits for.
+const FSAnywhere = 255
 
 const (
 	// MaxFSMessage bounds a request and a reply.
@@ -180,10 +196,13 @@ func (e *Encoder) Request(op FSOp, flags uint8, mount uint16) {
 
 // Near says in a request's header which CPU the Sentry's thread waits on.
 func (e *Encoder) Near(cpu int) {
-	if cpu >= 0 && cpu < 255 {
+	if cpu >= 0 && cpu < FSAnywhere-1 {
 		e.B[4] = byte(cpu) + 1
 	}
 }
+
+// Anywhere says that nobody waits for the reply yet.
+func (e *Encoder) Anywhere() { e.B[4] = FSAnywhere }
 
 // Reply starts a reply anew.
 func (e *Encoder) Reply(errno uint32) {

@@ -2,6 +2,7 @@ package goferfs
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -15,8 +16,15 @@ type Client struct {
 	conn *wire.FSConn
 	enc  *wire.Encoder
 	gone bool
+	// sent reads the reply to a request that was sent ahead; nil if there is none.
+	sent func(d *wire.Decoder)
+	more bool // another may follow it
+	// changes counts the requests that change the host's files.
+	changes atomic.Uint64
 	// CPU, if set, tells on which CPU the caller runs; the Gofer comes there.
 	CPU func() int
+	// Spare, if set, tells whether there is a CPU for the Gofer to work ahead on.
+	Spare func() bool
 	// Calls counts the requests, for tests and statistics.
 	calls uint64
 }
@@ -59,11 +67,11 @@ func (c *Client) Calls() uint64 {
 // exchange sends the request in c.enc and gives the reply. mu is held until
 // the reply has been read.
 func (c *Client) exchange(send int) (d wire.Decoder, fd int, e abi.Errno) {
-	if c.gone {
-		return d, -1, unix.EIO
-	}
 	if c.enc.Full {
 		return d, -1, unix.ENAMETOOLONG
+	}
+	if c.gone {
+		return d, -1, unix.EIO
 	}
 	c.calls++
 	if c.CPU != nil {
@@ -77,16 +85,69 @@ func (c *Client) exchange(send int) (d wire.Decoder, fd int, e abi.Errno) {
 		c.gone = true
 		return d, -1, unix.EIO
 	}
-	d = wire.Decoder{B: b}
-	e = abi.Errno(d.U32())
-	if d.Bad || e > 4095 {
-		e = unix.EIO
-	}
+	d, e = reply(b)
 	if e != 0 && fd >= 0 {
 		unix.Close(fd)
 		fd = -1
 	}
 	return d, fd, e
+}
+
+// reply reads a reply's header.
+func reply(b []byte) (d wire.Decoder, e abi.Errno) {
+	d = wire.Decoder{B: b}
+	e = abi.Errno(d.U32())
+	if d.Bad || e > 4095 {
+		e = unix.EIO
+	}
+	return d, e
+}
+
+// send sends a request whose reply done reads when the next one is made, or at
+// settle. mu is held, and nothing else is under way.
+func (c *Client) send(r request, args func(e *wire.Encoder), done func(d *wire.Decoder)) {
+	c.enc.Request(r.op, r.flag, r.ino.fs.mount)
+	c.enc.Anywhere()
+	ok := c.putPath(r.ino, r.name)
+	args(c.enc)
+	if !ok || c.enc.Full || c.gone {
+		return
+	}
+	c.calls++
+	if c.conn.Send(c.enc.B, -1) != nil {
+		c.gone = true
+		return
+	}
+	c.sent = done
+}
+
+// receive reads the reply to what was sent ahead; more: another request may
+// be sent ahead then. mu is held.
+func (c *Client) receive(more bool) {
+	done := c.sent
+	if done == nil || c.gone {
+		return
+	}
+	c.sent, c.more = nil, more
+	defer func() { c.more = false }()
+	b, fd, err := c.conn.Receive()
+	if err != nil || b == nil {
+		c.gone = true
+		return
+	}
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	if d, e := reply(b); e == 0 {
+		done(&d)
+	}
+}
+
+// settle reads the reply to what was sent ahead.
+func (c *Client) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.receive(true)
 }
 
 // request is one call about an inode, or about name in it.
@@ -105,6 +166,10 @@ func (fs *FS) call(r request, args func(e *wire.Encoder), done func(d *wire.Deco
 	c := fs.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.receive(false)
+	if r.op.Changes() {
+		c.changes.Add(1)
+	}
 	c.enc.Request(r.op, r.flag, fs.mount)
 	if !c.putPath(r.ino, r.name) && !(r.op == wire.FSSetAttr && r.send != 0) {
 		return unix.ESTALE // gone, and no descriptor to act by

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +37,7 @@ type entry struct {
 	ino     *inode
 	cookie  int64
 	removed bool
-	ahead   *ahead // of a directory without an inode: its entries, read ahead
+	ahead   atomic.Pointer[ahead] // of a directory: its entries, read ahead
 	opened  *opened
 }
 
@@ -317,9 +318,9 @@ func (i *inode) instance(e *entry) *inode {
 		if i.fs.statted.Load() > 0 && !e.ino.isDir() {
 			i.fs.statted.Store(statsAhead)
 		}
-		if e.ahead != nil {
+		if a := e.takeAhead(i.fs); a != nil {
 			e.ino.mu.Lock()
-			e.ino.ahead, e.ahead = e.ahead, nil
+			e.ino.ahead = a
 			e.ino.mu.Unlock()
 		}
 	}

@@ -29,6 +29,7 @@ type FS struct {
 	vfsFS    *vfs.Filesystem
 	root     *inode
 	statted  atomic.Int32 // see light
+	walked   atomic.Bool  // an FSWalk was made
 	dev      uint64       // host device of the root
 
 	mu    sync.Mutex
