@@ -132,6 +132,26 @@ CASE(many_vectors) {
 	EQ(size(fd), 3072);
 }
 
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+CASE(pwritev2_noappend) {
+	int fd = file("abc");
+	struct iovec v = {"Z", 1};
+	EQ(pwritev2(fd, &v, 1, 0, RWF_NOAPPEND), 1);
+	STR(slurp("f"), "Zbc");
+	OK(fcntl(fd, F_SETFL, O_APPEND));
+	if (pwritev2(fd, &v, 1, 1, RWF_NOAPPEND) < 0 && errno == EOPNOTSUPP) SKIP("no RWF_NOAPPEND here");
+	STR(slurp("f"), "ZZc");
+	EQ(lseek(fd, 2, SEEK_SET), 2);
+	EQ(pwritev2(fd, &v, 1, -1, RWF_NOAPPEND), 1);
+	STR(slurp("f"), "ZZZ");
+	EQ(lseek(fd, 0, SEEK_CUR), 3);
+	EQ(pwritev2(fd, &v, 1, 0, 0), 1);
+	STR(slurp("f"), "ZZZZ");
+	ERR(pwritev2(fd, &v, 1, 0, RWF_APPEND | RWF_NOAPPEND), EINVAL);
+}
+
 CASE(pwritev2_flags) {
 	int fd = file("abc");
 	struct iovec v = {"Z", 1};

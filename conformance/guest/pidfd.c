@@ -134,3 +134,59 @@ CASE(of_reaped_zombie) {
 	JOIN(p);
 	ERR(pidfd(p, 0), ESRCH);
 }
+
+struct slot { uint32_t efd, tfd, toff; };
+static long kcmp(pid_t a, pid_t b, int type, unsigned long i, unsigned long j) { return syscall(SYS_kcmp, a, b, type, i, j); }
+
+CASE(kcmp_files) {
+	pid_t me = getpid();
+	int fd = OK(open("f", O_CREAT | O_RDWR, 0600)), same = OK(dup(fd)), other = OK(open("f", O_RDONLY));
+	EQ(kcmp(me, me, 0, fd, same), 0);
+	long r = OK(kcmp(me, me, 0, fd, other));
+	CHECK(r == 1 || r == 2);
+	EQ(kcmp(me, me, 0, other, fd), 3 - r);
+	ERR(kcmp(me, me, 0, fd, 999), EBADF);
+	ERR(kcmp(me, 99999999, 0, fd, fd), ESRCH);
+	ERR(kcmp(me, me, 99, 0, 0), EINVAL);
+	pid_t p = sleeper();
+	EQ(kcmp(me, p, 0, fd, same), 0);
+	CHECK(OK(kcmp(me, p, 1, 0, 0)) != 0); // KCMP_VM
+	CHECK(OK(kcmp(me, p, 2, 0, 0)) != 0); // KCMP_FILES
+	EQ(kcmp(p, p, 1, 0, 0), 0);
+	OK(kill(p, SIGKILL));
+	KILLED(p, SIGKILL);
+}
+
+CASE(kcmp_epoll) {
+	pid_t me = getpid();
+	int a[2], b[2], ep = OK(epoll_create1(0));
+	OK(pipe(a));
+	OK(pipe(b));
+	struct epoll_event e = {.events = EPOLLIN};
+	OK(epoll_ctl(ep, EPOLL_CTL_ADD, a[0], &e));
+	struct slot s = {ep, a[0], 0};
+	EQ(kcmp(me, me, 7, a[0], (unsigned long)&s), 0);
+	CHECK(OK(kcmp(me, me, 7, b[0], (unsigned long)&s)) != 0);
+	s.toff = 1;
+	ERR(kcmp(me, me, 7, a[0], (unsigned long)&s), ENOENT);
+	s = (struct slot){ep, b[0], 0};
+	ERR(kcmp(me, me, 7, a[0], (unsigned long)&s), ENOENT);
+	ERR(kcmp(me, me, 7, 999, (unsigned long)&s), EBADF);
+	s.efd = 999;
+	ERR(kcmp(me, me, 7, a[0], (unsigned long)&s), EBADF);
+	s.efd = a[0];
+	ERR(kcmp(me, me, 7, a[0], (unsigned long)&s), EINVAL);
+	ERR(kcmp(me, me, 7, a[0], 8), EFAULT);
+	// The same number twice: what it led to before goes on being watched.
+	int old = OK(dup(a[0]));
+	OK(dup2(b[0], a[0]));
+	OK(epoll_ctl(ep, EPOLL_CTL_ADD, a[0], &e));
+	int hits[2] = {0, 0};
+	for (unsigned i = 0; i < 2; i++) {
+		s = (struct slot){ep, a[0], i};
+		hits[0] += OK(kcmp(me, me, 7, old, (unsigned long)&s)) == 0;
+		hits[1] += OK(kcmp(me, me, 7, b[0], (unsigned long)&s)) == 0;
+	}
+	EQ(hits[0], 1);
+	EQ(hits[1], 1);
+}

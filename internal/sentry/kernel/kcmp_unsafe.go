@@ -17,6 +17,7 @@ const (
 	KCMP_SIGHAND
 	KCMP_IO
 	KCMP_SYSVSEM
+	KCMP_EPOLL_TFD
 )
 
 // Kcmp compares a resource of two tasks: 0 the same, 1 less, 2 greater.

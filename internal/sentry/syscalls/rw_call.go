@@ -37,6 +37,10 @@ func (c *rwCall) write(src []byte, done int) (int, abi.Errno) {
 		return c.fd.WriteAppend(c.t, src)
 	case c.flags&rwfAppend != 0:
 		return c.fd.Pwrite(c.t, src, vfs.AtEnd)
+	case c.flags&rwfNoAppend != 0 && c.off == here:
+		return c.fd.WriteHere(c.t, src)
+	case c.flags&rwfNoAppend != 0:
+		return c.fd.PwriteHere(c.t, src, c.off+int64(done))
 	case c.off == here:
 		return c.fd.Write(c.t, src)
 	}

@@ -1,7 +1,10 @@
 package syscalls
 
 import (
+	"encoding/binary"
+
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/epoll"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 
@@ -13,7 +16,7 @@ func init() {
 		Row{Nr: unix.SYS_PIDFD_OPEN, Name: "pidfd_open", Args: "pid flags:open", Fn: sysPidfdOpen},
 		Row{Nr: unix.SYS_PIDFD_SEND_SIGNAL, Name: "pidfd_send_signal", Args: "fd sig ptr hex", Fn: sysPidfdSendSignal},
 		Row{Nr: unix.SYS_PIDFD_GETFD, Name: "pidfd_getfd", Args: "fd fd hex", Fn: sysPidfdGetfd},
-		Row{Nr: unix.SYS_KCMP, Name: "kcmp", Args: "pid pid int uint uint", Fn: sysKcmp, Missing: "KCMP_EPOLL_TFD"},
+		Row{Nr: unix.SYS_KCMP, Name: "kcmp", Args: "pid pid int uint uint", Fn: sysKcmp},
 	)
 }
 
@@ -122,8 +125,39 @@ func sysKcmp(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		return kcmpFiles(x, y, int32(a[3]), int32(a[4]))
 	case kind > kernel.KCMP_FILE && kind <= kernel.KCMP_SYSVSEM:
 		return kernel.Kcmp(x, y, kind), 0
+	case kind == kernel.KCMP_EPOLL_TFD:
+		return kcmpEpoll(t, x, y, int32(a[3]), a[4])
 	}
 	return 0, unix.EINVAL
+}
+
+// kcmpEpoll compares descriptor i of x with what an epoll instance of y
+// watches: struct kcmp_epoll_slot at addr.
+func kcmpEpoll(t, x, y *kernel.Task, i int32, addr uint64) (uint64, abi.Errno) {
+	var slot [12]byte // efd, tfd, toff
+	if e := t.CopyIn(addr, slot[:]); e != 0 {
+		return 0, e
+	}
+	word := func(at int) uint32 { return binary.LittleEndian.Uint32(slot[at:]) }
+	f, e := x.PeerFD(i)
+	if e != 0 {
+		return 0, unix.EBADF
+	}
+	defer f.DecRef()
+	g, e := y.PeerFD(int32(word(0)))
+	if e != 0 {
+		return 0, unix.EBADF
+	}
+	defer g.DecRef()
+	ep, ok := g.Impl.(*epoll.Instance)
+	if !ok {
+		return 0, unix.EINVAL
+	}
+	id, ok := ep.Target(int32(word(4)), word(8))
+	if !ok {
+		return 0, unix.ENOENT
+	}
+	return order(f.ID, id), 0
 }
 
 func kcmpFiles(x, y *kernel.Task, i, j int32) (uint64, abi.Errno) {
@@ -137,11 +171,16 @@ func kcmpFiles(x, y *kernel.Task, i, j int32) (uint64, abi.Errno) {
 		return 0, unix.EBADF
 	}
 	defer g.DecRef()
+	return order(f.ID, g.ID), 0
+}
+
+// order is kcmp(2)'s result: 0 equal, 1 less, 2 greater.
+func order(x, y uint64) uint64 {
 	switch {
-	case f.ID == g.ID:
-		return 0, 0
-	case f.ID < g.ID:
-		return 1, 0
+	case x == y:
+		return 0
+	case x < y:
+		return 1
 	}
-	return 2, 0
+	return 2
 }

@@ -19,19 +19,19 @@ func init() {
 		Row{Nr: unix.SYS_PREADV, Name: "preadv", Args: "fd ptr size off", Fn: sysPreadv},
 		Row{Nr: unix.SYS_PWRITEV, Name: "pwritev", Args: "fd ptr size off", Fn: sysPwritev},
 		Row{Nr: unix.SYS_PREADV2, Name: "preadv2", Args: "fd ptr size off off flags:rwf", Fn: sysPreadv2},
-		Row{Nr: unix.SYS_PWRITEV2, Name: "pwritev2", Args: "fd ptr size off off flags:rwf", Fn: sysPwritev2,
-			Missing: "RWF_NOAPPEND, RWF_ATOMIC and RWF_DONTCACHE give EOPNOTSUPP"},
+		Row{Nr: unix.SYS_PWRITEV2, Name: "pwritev2", Args: "fd ptr size off off flags:rwf", Fn: sysPwritev2},
 		Row{Nr: unix.SYS_LSEEK, Name: "lseek", Args: "fd off int", Fn: sysLseek},
 	)
 }
 
 // Flags of preadv2(2) and pwritev2(2).
 const (
-	rwfHiPri  = 0x1
-	rwfDSync  = 0x2
-	rwfSync   = 0x4
-	rwfNoWait = 0x8
-	rwfAppend = 0x10
+	rwfHiPri    = 0x1
+	rwfDSync    = 0x2
+	rwfSync     = 0x4
+	rwfNoWait   = 0x8
+	rwfAppend   = 0x10
+	rwfNoAppend = 0x20
 )
 
 // sysRead is read(2).
@@ -163,8 +163,12 @@ func flagged(t *kernel.Task, a *Args, known uint32, write bool) (uint64, abi.Err
 		return 0, e
 	}
 	c.flags = a.Uint32(5)
-	if c.flags&^known != 0 {
+	both := uint32(rwfAppend | rwfNoAppend)
+	if c.flags&^known != 0 || c.flags&both == both {
 		c.fd.DecRef()
+		if c.flags&^known == 0 {
+			return 0, unix.EINVAL
+		}
 		return 0, unix.EOPNOTSUPP
 	}
 	return vector(c, a, write)
@@ -172,12 +176,13 @@ func flagged(t *kernel.Task, a *Args, known uint32, write bool) (uint64, abi.Err
 
 // sysPreadv2 is preadv2(2).
 func sysPreadv2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync|rwfAppend, false)
+	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync|rwfAppend|rwfNoAppend, false)
 }
 
-// sysPwritev2 is pwritev2(2).
+// sysPwritev2 is pwritev2(2). RWF_ATOMIC and RWF_DONTCACHE are for file systems
+// that can do them, which none of the Sentry's is: EOPNOTSUPP.
 func sysPwritev2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync|rwfAppend, true)
+	return flagged(t, a, rwfHiPri|rwfNoWait|rwfDSync|rwfSync|rwfAppend|rwfNoAppend, true)
 }
 
 // sysLseek is lseek(2).

@@ -179,6 +179,11 @@ func (fd *FileDescription) WriteAppend(c Caller, src []byte) (int, abi.Errno) {
 	return fd.write(c, src, true)
 }
 
+// WriteHere writes at the offset, whatever the flags (RWF_NOAPPEND).
+func (fd *FileDescription) WriteHere(c Caller, src []byte) (int, abi.Errno) {
+	return fd.write(c, src, false)
+}
+
 func (fd *FileDescription) write(c Caller, src []byte, atEnd bool) (int, abi.Errno) {
 	if fd.Mode&FMODE_WRITE == 0 {
 		return 0, unix.EBADF
@@ -212,6 +217,15 @@ func (fd *FileDescription) write(c Caller, src []byte, atEnd bool) (int, abi.Err
 // Pwrite writes at off; with O_APPEND at the end, as Linux does. AtEnd as off
 // is RWF_APPEND with an offset.
 func (fd *FileDescription) Pwrite(c Caller, src []byte, off int64) (int, abi.Errno) {
+	return fd.pwrite(c, src, off, fd.Flags()&unix.O_APPEND != 0)
+}
+
+// PwriteHere writes at off, whatever the flags (RWF_NOAPPEND).
+func (fd *FileDescription) PwriteHere(c Caller, src []byte, off int64) (int, abi.Errno) {
+	return fd.pwrite(c, src, off, false)
+}
+
+func (fd *FileDescription) pwrite(c Caller, src []byte, off int64, atEnd bool) (int, abi.Errno) {
 	if off < 0 && off != AtEnd {
 		return 0, unix.EINVAL
 	}
@@ -227,7 +241,7 @@ func (fd *FileDescription) Pwrite(c Caller, src []byte, off int64) (int, abi.Err
 	if off > math.MaxInt64-int64(len(src)) {
 		return 0, unix.EINVAL
 	}
-	if fd.Flags()&unix.O_APPEND != 0 {
+	if atEnd {
 		off = AtEnd
 	}
 	if len(src) > 0 {

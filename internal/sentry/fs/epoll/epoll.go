@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -273,6 +274,24 @@ func (ep *Instance) FDInfo(b *bytes.Buffer) {
 		fmt.Fprintf(b, "tfd: %8d events: %8x data: %16x  pos:%d ino:%x sdev:%x\n",
 			it.num, it.events.Load(), it.data, it.fd.Offset(), ino, dev)
 	}
+}
+
+// Target gives the ID of the description behind the nth item of a descriptor
+// number (kcmp(2), KCMP_EPOLL_TFD), in the order of their IDs.
+func (ep *Instance) Target(num int32, nth uint32) (id uint64, ok bool) {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	var ids []uint64
+	for k := range ep.items {
+		if k.num == num {
+			ids = append(ids, k.id)
+		}
+	}
+	if uint64(nth) >= uint64(len(ids)) {
+		return 0, false
+	}
+	slices.Sort(ids)
+	return ids[nth], true
 }
 
 // checkFlags refuses what epoll_ctl(2) refuses of EPOLLEXCLUSIVE.
