@@ -50,7 +50,8 @@ func parseVersion(s string) (version, bool) {
 	return version{major, minor}, err1 == nil && err2 == nil
 }
 
-const machineID = "conform"
+// machineID is also the name of its cgroup.
+var machineID = fmt.Sprint("conform-", os.Getpid())
 
 // caseLimit: a translated processor is some twenty times slower, and its machine may be busy.
 func (m *machine) caseLimit() time.Duration { return 6 * caseLimit }

@@ -158,12 +158,13 @@ func TestConsoleSocket(t *testing.T) {
 	x.use("33 99")
 
 	path, accept = listen(t)
-	b.must("exec", "--detach", "--tty", "--console-socket", path, b.id, "sh", "-c", onTerminal)
+	b.must("exec", "--detach", "--tty", "--console-socket", path, b.id, "sh", "-c",
+		"trap 'stty size; exec sleep 1000' WINCH; echo waiting; while :; do sleep 0.1; done")
 	y := accept()
 	y.expect("waiting")
 	y.resize(41, 121)
 	y.expect("41 121")
-	y.write("\x1c") // no trap: SIGQUIT ends the sleep, and the shell
+	y.write("\x03")
 	y.master.SetReadDeadline(time.Now().Add(limit))
 	if _, err := io.Copy(io.Discard, y.master); err != nil && !strings.Contains(err.Error(), "input/output error") {
 		t.Errorf("the terminal's end: %v", err)
