@@ -31,8 +31,11 @@ func openNursery(paths map[string]string, trees map[string]v1Tree) *nursery {
 		case path == "" || name == "devices":
 			continue
 		case name == "":
-			if fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err == nil {
 				n.v2 = fd
+			} else if len(trees) == 0 { // there is no other
+				return nil
 			}
 			continue
 		}

@@ -108,7 +108,7 @@ func (c *Container) openCgroup() *cgroup {
 // makeNursery makes the cgroups and has the processes born there, if that can
 // be: joinCgroup does the rest.
 func (c *creation) makeNursery() error {
-	if c.cgroup == nil || c.cgroup.trees == nil || c.rec.Cgroup.Rootless {
+	if c.cgroup == nil || c.rec.Cgroup.Rootless || (c.cgroup.trees == nil && (!c.cgroup.unified || c.cgroup.systemd)) {
 		return nil
 	}
 	conf, err := c.cgroup.mgr.GetCgroups()
@@ -128,7 +128,7 @@ func (c *creation) joinCgroup() error {
 	if c.cgroup == nil {
 		return nil
 	}
-	if n := c.launch.nursery; n == nil {
+	if n := c.launch.nursery; n == nil || (n.late && c.cgroup.unified) {
 		if err := c.admitBoth(); err != nil {
 			return err
 		}
