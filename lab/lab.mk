@@ -33,6 +33,10 @@ test-kubernetes: ## what policy renders, on a real kube-apiserver with etcd (bui
 audit: build ## what each wall leaves of the host's kernel in reach, into report/ and docs/hardening.md (root)
 	$(LAB_DIR)/audit.sh $(AUDIT_FLAGS)
 
+.PHONY: runbook
+runbook: build ## docs/runbook.md again, with the figures of docs/report/results.json
+	bin/bulkhead policy render runbook --report docs/report/results.json --out docs/runbook.md
+
 test-audit: build ## the audit and advise with the real runtimes of this machine (root)
 	$(LAB_DIR)/install.sh
 	go test -count=1 -tags audit -run 'RealRuntimes|FailOn|OrdinaryUser|Advise' -timeout 40m ./internal/workbench/audit

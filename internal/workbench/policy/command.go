@@ -21,7 +21,7 @@ const usage = `usage: bulkhead policy init [--out FILE]
        bulkhead policy check [--strict] FILE
        bulkhead policy explain [flags] MANIFESTS.yaml|config.json|- ...
        bulkhead policy render kubernetes [flags]
-       bulkhead policy render containerd [flags]
+       bulkhead policy render containerd|crio [flags]
        bulkhead policy render runbook [flags]
        bulkhead policy schema [--out FILE]
 
@@ -32,7 +32,7 @@ check     finds the mistakes of a policy, by line and column
 explain   says which class and runtime each pod, pod template or config.json gets, which rule decides,
           whether admission would let it in as it is, and what the runtime costs by the last bench report
 render    writes what enforces the policy: RuntimeClasses and ValidatingAdmissionPolicies, containerd's
-          runtime entries, or the matrix as a page for the runbook
+          or CRI-O's runtime entries, or the matrix as a page for the runbook
 schema    prints the JSON schema of the policy file
 
   --policy FILE          the policy (default: the built-in one)
@@ -51,6 +51,13 @@ render kubernetes:
 render containerd:
   --config-version N     3 for containerd 2 (the default), 2 for containerd 1
   --systemd-cgroup       the kubelet's cgroup driver is systemd
+
+Examples:
+  bulkhead policy init --out policy.yaml && bulkhead policy check policy.yaml
+  bulkhead policy explain --namespace-label bulkhead.dev/trust=customer pod.yaml
+  bulkhead policy explain --runtime bulkhead config.json
+  bulkhead policy render kubernetes --policy policy.yaml --actions Warn,Audit | kubectl apply --server-side -f -
+  bulkhead policy render runbook --report report/results.json --out runbook.md
 
 Exit status: 0 good, 1 the policy has mistakes or a workload would be refused as it
 is, 2 wrong usage or a file that cannot be read.
@@ -209,7 +216,7 @@ func (c *command) check(args []string) error {
 
 func (c *command) render(args []string) error {
 	if len(args) == 0 {
-		return wrong("render: want kubernetes, containerd or runbook")
+		return wrong("render: want kubernetes, containerd, crio or runbook")
 	}
 	f := c.flags("render")
 	actions := f.String("actions", "Deny", "")
@@ -221,7 +228,7 @@ func (c *command) render(args []string) error {
 		return err
 	}
 	if len(rest) != 1 {
-		return wrong("render: want one of kubernetes, containerd, runbook")
+		return wrong("render: want one of kubernetes, containerd, crio, runbook")
 	}
 	acts, err := actionList(*actions)
 	if err != nil {
@@ -241,10 +248,12 @@ func (c *command) render(args []string) error {
 		text, err = p.Kubernetes(r, kubernetesOptions{actions: acts, assign: *assign})
 	case "containerd":
 		text, err = p.Containerd(*version, *systemd)
+	case "crio":
+		text = p.CRIO()
 	case "runbook":
 		text = p.Runbook(r)
 	default:
-		return wrong("render %s: want kubernetes, containerd or runbook%s", rest[0], near(rest[0], []string{"kubernetes", "containerd", "runbook"}))
+		return wrong("render %s: want kubernetes, containerd, crio or runbook%s", rest[0], near(rest[0], []string{"kubernetes", "containerd", "crio", "runbook"}))
 	}
 	if err != nil {
 		return usageError{err}

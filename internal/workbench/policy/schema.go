@@ -11,7 +11,7 @@ import (
 // to the Go types: go generate writes it anew.
 //
 //go:generate go run bulkhead.dev/bulkhead/cmd/bulkhead-bench policy schema --out policy.schema.json
-//go:generate go run bulkhead.dev/bulkhead/cmd/bulkhead-bench policy render runbook --report none --out ../../../docs/runbook.md
+//go:generate env -C ../../.. go run ./cmd/bulkhead-bench policy render runbook --report docs/report/results.json --out docs/runbook.md
 const SchemaFile = "policy.schema.json"
 
 // Schema is the JSON schema of the policy file, made from the Go types.
