@@ -5,24 +5,37 @@
 
 [ $# = 1 ] || die "usage: containerd-runtimes.sh DIR"
 dir=$1
+
+# absent NAME PROGRAM: a row that says so.
+absent() {
+    cat <<YAML
+  - name: $client-$1
+    title: $1 ($client)
+    wall: $wall
+    command: [$2]
+    when-missing: "install it, then this lab measures it"
+YAML
+}
+
 echo "runtimes:"
 for client in ctr nerdctl; do
     for name in runc crun runsc bulkhead bulkhead-vm kata; do
-        if [ $name = kata ]; then # a shim of its own
-            command -v containerd-shim-kata-v2 >/dev/null || continue
-            ctr_runtime="io.containerd.kata.v2" nerdctl_runtime="io.containerd.kata.v2"
-        else
-            [ -e "$dir/bin/$name" ] || continue
-            ctr_runtime="io.containerd.runc.v2, --runc-binary, $dir/bin/$name" nerdctl_runtime="$dir/bin/$name"
-        fi
         case $name in
         runc | crun) wall="none (namespaces, cgroups)" ;;
         bulkhead-vm | kata) wall=micro-VM ;;
         *) wall="userspace kernel" ;;
         esac
+        if [ $name = kata ]; then # a shim of its own
+            command -v containerd-shim-kata-v2 >/dev/null || { absent $name containerd-shim-kata-v2; continue; }
+            ctr_runtime="io.containerd.kata.v2" nerdctl_runtime="io.containerd.kata.v2"
+        else
+            [ -e "$dir/bin/$name" ] || { absent $name "$dir/bin/$name"; continue; }
+            ctr_runtime="io.containerd.runc.v2, --runc-binary, $dir/bin/$name" nerdctl_runtime="$dir/bin/$name"
+        fi
         echo "  - name: $client-$name"
         echo "    title: $name ($client)"
         echo "    wall: $wall"
+        [ $name != bulkhead-vm ] || echo "    time-share: 0.2 # software emulation, where KVM runs no guests"
         if [ $client = ctr ]; then
             run="--runtime, $ctr_runtime, --read-only, '{mounts}', '{env}', '{image}', '{id}', '{argv}'"
             cat <<YAML
