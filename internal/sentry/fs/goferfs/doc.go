@@ -12,6 +12,10 @@
 // names; if its parent was read before, somebody walks the tree, and the
 // directories that come next are read ahead, as far as one message reaches.
 //
+// In a shared mount the rest of a path is asked for at once (Foresee), and what
+// a name leads to is made sure of by the Gofer when it is removed. Of a tree that
+// is being walked the next message is asked for ahead, if a CPU is idle.
+//
 // Lock order: inode.mu (parent before child) → Client.mu → FS.mu, a leaf. Where
 // an inode stands (places) changes under Client.mu, so that a request's path is
 // right when it is sent.
