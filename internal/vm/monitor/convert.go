@@ -215,7 +215,7 @@ func (m *monitor) resourcesFrom(old, now wire.Limits) *agentpb.Resources {
 
 func closeFiles(list ...*os.File) {
 	for _, f := range list {
-		if f != nil && f.Fd() > 2 {
+		if f != nil && rawFD(f) > 2 {
 			f.Close()
 		}
 	}

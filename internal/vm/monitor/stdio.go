@@ -27,6 +27,14 @@ type stdio struct {
 
 	outputs sync.WaitGroup // copies of stdout and stderr
 	moved   atomic.Int64   // bytes of output so far
+
+	// stdin is read as it comes, and must be let go of when the process has
+	// ended: an engine waits for the end of a terminal until nobody has it open.
+	mu      sync.Mutex
+	stdin   *os.File // until input has it, whose it is then
+	kept    *os.File // the same: one of the monitor's own three must not be finalized
+	stopped bool
+	stop    [2]*os.File // a pipe; its second end is closed to stop input
 }
 
 // joinStdio opens streams for in, out and errout, any of which may be nil for
@@ -35,10 +43,18 @@ type stdio struct {
 // on.
 func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, error) {
 	s := &stdio{streams: &agentpb.Streams{}, begin: func() {}}
-	for _, f := range []*os.File{in, out, errout} {
+	for _, f := range []*os.File{out, errout} {
 		if f != nil {
 			s.files = append(s.files, f)
 		}
+	}
+	if s.stdin, s.kept = in, in; in != nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			s.abort()
+			return nil, err
+		}
+		s.stop = [2]*os.File{r, w}
 	}
 	open := func(number *uint32) (net.Conn, error) {
 		n, c, err := m.conn.Stream()
@@ -56,7 +72,7 @@ func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, er
 			return nil, err
 		}
 		s.output(out, c)
-		s.begin = func() { go s.input(c, in, false) }
+		s.begin = func() { s.startInput(c, false) }
 		if errout != nil {
 			c, err := open(&s.streams.Stderr)
 			if err != nil {
@@ -73,7 +89,7 @@ func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, er
 			s.abort()
 			return nil, err
 		}
-		s.begin = func() { go s.input(c, in, true) }
+		s.begin = func() { s.startInput(c, true) }
 	}
 	for _, o := range []struct {
 		f      *os.File
@@ -92,24 +108,59 @@ func (m *monitor) joinStdio(terminal bool, in, out, errout *os.File) (*stdio, er
 	return s, nil
 }
 
+// startInput begins the copy of stdin, unless the process has ended already.
+func (s *stdio) startInput(c net.Conn, closes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stdin == nil || s.stopped {
+		return
+	}
+	f := s.stdin
+	s.stdin = nil
+	go s.input(c, f, closes)
+}
+
 // input copies to the guest. End of file is passed on where the stream has no
 // other direction.
 func (s *stdio) input(c net.Conn, f *os.File, closes bool) {
+	defer s.stop[0].Close()
+	defer closeFiles(f)
+	fd, wake := rawFD(f), rawFD(s.stop[0])
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := f.Read(buf)
-		if n > 0 {
-			if _, werr := c.Write(buf[:n]); werr != nil {
-				return
-			}
+		// The mode of the descriptor is not this process's to change: it may
+		// be a shell's too. So it is asked first, and read when there is some.
+		ready := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}, {Fd: wake, Events: unix.POLLIN}}
+		if _, err := unix.Poll(ready, -1); err == unix.EINTR {
+			continue
 		}
-		if err != nil {
-			if closes {
-				c.Close()
-			}
+		if ready[1].Revents != 0 {
 			return
 		}
+		n, err := unix.Read(int(fd), buf)
+		if err == unix.EINTR || err == unix.EAGAIN {
+			continue
+		}
+		if n > 0 {
+			if _, err := c.Write(buf[:n]); err != nil {
+				return
+			}
+			continue
+		}
+		if closes {
+			c.Close()
+		}
+		return
 	}
+}
+
+// rawFD is the number of a descriptor whose mode stays as it is.
+func rawFD(f *os.File) int32 {
+	fd := int32(-1)
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(n uintptr) { fd = int32(n) })
+	}
+	return fd
 }
 
 // output copies from the guest. What nobody reads any more is thrown away, so
@@ -173,14 +224,20 @@ func (s *stdio) release() {
 }
 
 func (s *stdio) abort() {
+	s.mu.Lock()
+	stdin, first := s.stdin, !s.stopped
+	s.stdin, s.stopped = nil, true
+	s.mu.Unlock()
+	if stdin != nil && first {
+		closeFiles(stdin, s.stop[0])
+	}
+	if first && s.stop[1] != nil {
+		s.stop[1].Close()
+	}
 	for _, c := range s.conns {
 		c.Close()
 	}
-	for _, f := range s.files {
-		if f.Fd() > 2 {
-			f.Close()
-		}
-	}
+	closeFiles(s.files...)
 }
 
 // isNull says whether a descriptor is /dev/null, which needs no stream.
