@@ -10,11 +10,12 @@ import (
 	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/seccomp"
 	"bulkhead.dev/bulkhead/internal/sentry/boot"
+	"bulkhead.dev/bulkhead/internal/vm/filters"
 )
 
 // shownRule is a rule of a filter as JSON has it; `bulkhead audit` reads it.
 type shownRule struct {
-	Process string         `json:"process"` // guest, sentry, gofer
+	Process string         `json:"process"` // guest, sentry, gofer, hypervisor, virtiofsd
 	Nr      uint32         `json:"nr"`
 	Name    string         `json:"name"`
 	Checked bool           `json:"checked"` // arguments are looked at
@@ -42,10 +43,12 @@ func filterRules() []shownRule {
 	}
 	add("sentry", boot.Filter().Rules)
 	add("gofer", gofer.Filter(true).Rules)
+	add("hypervisor", filters.QEMU(filters.AnyID, filters.AnyID).Allowed())
+	add("virtiofsd", filters.Virtiofsd().Allowed())
 	return out
 }
 
-// printFilters writes the seccomp filters of the Sentry wall's processes.
+// printFilters writes the seccomp filters of both walls' processes.
 func printFilters(w io.Writer, args []string) error {
 	rules := filterRules()
 	if len(args) == 2 && args[0] == "-o" && args[1] == "json" {
@@ -65,12 +68,12 @@ func printFilters(w io.Writer, args []string) error {
 		if note != "" {
 			note = " [" + note + "]"
 		}
-		fmt.Fprintf(w, "%-6s %3d  %-18s %s%s\n", r.Process, r.Nr, r.Name, r.Reason, note)
+		fmt.Fprintf(w, "%-10s %3d  %-18s %s%s\n", r.Process, r.Nr, r.Name, r.Reason, note)
 		if !slices.Contains(calls[r.Process], r.Nr) {
 			calls[r.Process] = append(calls[r.Process], r.Nr)
 		}
 	}
-	_, err := fmt.Fprintf(w, "host calls that the filters allow: guest %d (from inside the stub only), sentry %d, gofer %d\n",
-		len(calls["guest"]), len(calls["sentry"]), len(calls["gofer"]))
+	_, err := fmt.Fprintf(w, "host calls that the filters allow: guest %d (from inside the stub only), sentry %d, gofer %d;\nVM wall, before the filters that these programs add themselves: hypervisor %d, virtiofsd %d\n",
+		len(calls["guest"]), len(calls["sentry"]), len(calls["gofer"]), len(calls["hypervisor"]), len(calls["virtiofsd"]))
 	return err
 }

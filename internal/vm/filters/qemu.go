@@ -16,9 +16,13 @@ const (
 
 // QEMU is the filter of QEMU 7.2 or later on the host's KVM or its translator.
 // Where root starts it, it changes to uid and gid; otherwise they are 0.
+// AnyID stands for them where the filter is shown.
 func QEMU(uid, gid int) *seccomp.Filter {
 	return seccomp.Program(seccomp.CLibrary(), both, qemuRules(), qemuIoctls(), becomes(uid, gid))
 }
+
+// AnyID is an id that differs from machine to machine.
+const AnyID = -1
 
 // both are what QEMU and virtiofsd have in common.
 var both = []seccomp.Rule{
@@ -94,9 +98,15 @@ func becomes(uid, gid int) []seccomp.Rule {
 	if uid == 0 {
 		return nil
 	}
+	only := func(id int) []seccomp.Cond {
+		if id == AnyID {
+			return []seccomp.Cond{seccomp.Range(0, 1, 1<<32-2)}
+		}
+		return []seccomp.Cond{seccomp.Arg(0, uint64(id))}
+	}
 	return []seccomp.Rule{
 		{Nr: unix.SYS_SETGROUPS, Name: "setgroups", Reason: "no group but its own", When: []seccomp.Cond{seccomp.Range(0, 0, 1)}},
-		{Nr: unix.SYS_SETGID, Name: "setgid", Reason: "its own gid", When: []seccomp.Cond{seccomp.Arg(0, uint64(gid))}},
-		{Nr: unix.SYS_SETUID, Name: "setuid", Reason: "its own uid", When: []seccomp.Cond{seccomp.Arg(0, uint64(uid))}},
+		{Nr: unix.SYS_SETGID, Name: "setgid", Reason: "its own gid, the only one", When: only(gid)},
+		{Nr: unix.SYS_SETUID, Name: "setuid", Reason: "its own uid, the only one", When: only(uid)},
 	}
 }

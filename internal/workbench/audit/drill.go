@@ -49,9 +49,8 @@ func staticDrill(table []tableRow, rules []filterRule, p *profile) string {
 	fmt.Fprintf(&b, "\n## In numbers\n\n| | calls |\n|---|---|\n| the default profile (%s) allows | %d |\n| it allows by their arguments | %d |\n| it refuses | %d |\n",
 		p.Module, len(p.Free), len(p.Checked), len(p.Refused))
 	fmt.Fprintf(&b, "| Bulkhead's Sentry answers in full | %d |\n| in part | %d |\n| it refuses | %d |\n", count["full"], count["partial"], count["refused"])
-	for _, role := range []string{roleGuest, roleSentry, roleGofer} {
-		n := distinct(rules, role)
-		fmt.Fprintf(&b, "| host calls that the filter of its %s allows | %d |\n", processWords[role], n)
+	for _, role := range drillRoles {
+		fmt.Fprintf(&b, "| host calls that the filter of %s allows | %d |\n", whose[role], distinct(rules, role))
 	}
 	group := func(title, about string, keep func(t tableRow, a allowance) bool) {
 		var list [][]cell
@@ -74,19 +73,27 @@ func staticDrill(table []tableRow, rules []filterRule, p *profile) string {
 		func(t tableRow, a allowance) bool { return t.State != "refused" && a == never })
 	group("Answered in part by the Sentry", "What is missing answers with the errno of a kernel built without it.",
 		func(t tableRow, a allowance) bool { return t.State == "partial" })
-	b.WriteString("\n## Host calls that stay in reach\n\nOf the host's own kernel, by process; a guest's are open only to the stub inside it, and a process that breaks the rule is killed.\n")
-	for _, role := range []string{roleGuest, roleSentry, roleGofer} {
+	b.WriteString("\n## Host calls that stay in reach\n\nOf the host's own kernel, by process; a guest's are open only to the stub inside it, and a process that breaks the rule is killed. " +
+		"Behind the VM wall guest code makes none; QEMU and virtiofsd live under these from their first instruction, and under filters of their own on top: " +
+		"what an intruder would call ends them, other calls that are not listed get ENOSYS.\n")
+	for _, role := range drillRoles {
 		var list [][]cell
 		for _, r := range rules {
 			if r.Process == role {
 				list = append(list, []cell{plain("`" + r.Name + "`"), plain(r.Text), plain(r.Reason)})
 			}
 		}
-		fmt.Fprintf(&b, "\n### The %s: %d\n", processWords[role], distinct(rules, role))
+		fmt.Fprintf(&b, "\n### The %s: %d\n", roleWord(role), distinct(rules, role))
 		mdTable(&b, []string{"host call", "only if", "why"}, list)
 	}
 	return b.String()
 }
+
+// drillRoles are the processes whose filters are ours.
+var drillRoles = []string{roleGuest, roleSentry, roleGofer, roleHypervisor, roleVirtiofsd}
+
+var whose = map[string]string{roleGuest: "its guest", roleSentry: "its Sentry", roleGofer: "its Gofer",
+	roleHypervisor: "the VM wall's hypervisor", roleVirtiofsd: "the VM wall's virtiofsd"}
 
 var (
 	processWords = map[string]string{roleGuest: "guest", roleSentry: "Sentry", roleGofer: "Gofer"}

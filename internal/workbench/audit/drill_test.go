@@ -12,6 +12,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/seccomp"
 	"bulkhead.dev/bulkhead/internal/sentry/boot"
 	"bulkhead.dev/bulkhead/internal/sentry/syscalls"
+	"bulkhead.dev/bulkhead/internal/vm/filters"
 	"bulkhead.dev/bulkhead/internal/workbench/drive"
 )
 
@@ -43,6 +44,8 @@ func staticNow(t *testing.T) string {
 	}
 	add(roleSentry, boot.Filter().Rules)
 	add(roleGofer, gofer.Filter(true).Rules)
+	add(roleHypervisor, filters.QEMU(filters.AnyID, filters.AnyID).Allowed())
+	add(roleVirtiofsd, filters.Virtiofsd().Allowed())
 	s, err := defaultProfile(drive.DefaultCapabilities())
 	if err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ in a process of its own with arguments that do no harm. Takes about a minute.
 Examples:
   bulkhead audit
   bulkhead audit --runtime bulkhead --out report
-  bulkhead audit --runtime bulkhead --fail-on 'weaker,guest>14,sentry>55,gofer>46'
+  bulkhead audit --runtime bulkhead --fail-on 'weaker,guest>14,sentry>55,gofer>45'
   bulkhead audit --fail-on new=report/audit.json -o markdown
   bulkhead audit show -o drill report/audit.json > docs/hardening.md
 

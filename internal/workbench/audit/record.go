@@ -78,6 +78,7 @@ type Process struct {
 	Placed  bool     `json:"from_one_place"`       // all of them only from one place, such as the stub
 	Traced  bool     `json:"traced"`
 	Made    []Made   `json:"made,omitempty"`  // in the traced run
+	Tried   []string `json:"tried,omitempty"` // of those, what no rule lets through
 	Rules   []Rule   `json:"rules,omitempty"` // of our own filters
 	Target  int      `json:"target,omitempty"`
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +23,9 @@ type tracer struct {
 	rules map[int]*doings // by process
 	owner map[int]int     // thread to process
 	done  chan error
+	// role, if not nil, says what a process is that came by fork or execve:
+	// such processes are followed, too.
+	role func(pid int) *doings
 }
 
 // doings is what one process did.
@@ -28,8 +33,8 @@ type doings struct {
 	role  string
 	rules []filterRule
 	calls map[uint32]int
-	hits  []int // by rule: how often it was the one that let a call through
-	odd   int   // calls that no rule allows: they came before the filter, or the filter is another
+	hits  []int          // by rule: how often it was the one that let a call through
+	odd   map[uint32]int // calls that no rule allows: they came before the filter, or were refused
 }
 
 // follow traces these processes until they end; it returns when every thread of
@@ -50,7 +55,21 @@ func (t *tracer) run(ready chan<- error) {
 	}
 }
 
-const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE
+const (
+	traceOptions  = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE
+	followOptions = traceOptions | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
+)
+
+// all are the doings of every process, once each.
+func (t *tracer) all() []*doings {
+	var out []*doings
+	for _, u := range t.rules {
+		if u != nil && !slices.Contains(out, u) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
 
 func (t *tracer) seizeAll() error {
 	for pid := range t.rules {
@@ -64,7 +83,7 @@ func (t *tracer) seizeAll() error {
 				}
 				again = true
 				t.owner[tid] = pid
-				_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, traceOptions, 0, 0)
+				_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, t.options(), 0, 0)
 				if e == 0 {
 					e = errnoOf(unix.PtraceInterrupt(tid))
 				}
@@ -75,6 +94,13 @@ func (t *tracer) seizeAll() error {
 		}
 	}
 	return nil
+}
+
+func (t *tracer) options() uintptr {
+	if t.role != nil {
+		return followOptions
+	}
+	return traceOptions
 }
 
 func errnoOf(err error) unix.Errno {
@@ -107,6 +133,8 @@ func (t *tracer) loop() error {
 			t.count(tid, raw)
 		case event == unix.PTRACE_EVENT_STOP && ws.StopSignal() != unix.SIGTRAP:
 			request = unix.PTRACE_LISTEN // a stop of the whole process
+		case event == unix.PTRACE_EVENT_EXEC:
+			t.became(tid)
 		case event != 0:
 		default:
 			signal = uintptr(ws.StopSignal())
@@ -129,14 +157,29 @@ func (t *tracer) count(tid int, raw []byte) {
 	for i := range args {
 		args[i] = binary.LittleEndian.Uint64(raw[32+8*i:])
 	}
+	u.made(nr, &args)
+}
+
+func (u *doings) made(nr uint32, args *[6]uint64) {
 	u.calls[nr]++
 	for i := range u.rules {
-		if u.rules[i].matches(nr, &args) {
+		if u.rules[i].matches(nr, args) {
 			u.hits[i]++
 			return
 		}
 	}
-	u.odd++
+	u.odd[nr]++
+}
+
+// became: a followed process executed a program, which lives under its filter
+// from that call on.
+func (t *tracer) became(pid int) {
+	t.owner[pid] = pid
+	u := t.role(pid)
+	t.rules[pid] = u
+	if u != nil {
+		u.made(unix.SYS_EXECVE, &[6]uint64{})
+	}
 }
 
 // process finds the process of a thread that was born while traced.
@@ -150,11 +193,30 @@ func (t *tracer) process(tid int) int {
 			return pid
 		}
 	}
-	return 0
+	if t.role == nil {
+		return 0
+	}
+	pid := threadGroup(tid)
+	if pid != 0 {
+		t.owner[tid] = pid
+		if _, known := t.rules[pid]; !known {
+			t.rules[pid] = nil // until it executes something
+		}
+	}
+	return pid
+}
+
+// threadGroup reads which process a thread is of; 0 if it has ended.
+func threadGroup(tid int) int {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	_, rest, _ := strings.Cut(string(raw), "\nTgid:\t")
+	n, _, _ := strings.Cut(rest, "\n")
+	pid, _ := strconv.Atoi(n)
+	return pid
 }
 
 func newDoings(role string, rules []filterRule) *doings {
-	u := &doings{role: role, calls: map[uint32]int{}}
+	u := &doings{role: role, calls: map[uint32]int{}, odd: map[uint32]int{}}
 	for _, r := range rules {
 		if r.Process == role {
 			u.rules = append(u.rules, r)

@@ -26,6 +26,7 @@ const (
 	roleSentry     = "sentry"
 	roleGofer      = "gofer"
 	roleHypervisor = "hypervisor"
+	roleVirtiofsd  = "virtiofsd"
 )
 
 // stubCall is an address inside the Sentry's stub (internal/platform).
@@ -33,11 +34,11 @@ const stubCall = 0x7ff000000100
 
 // rank puts the guest first, then what stands between it and the host.
 func rank(p *Process) int {
-	return (slices.Index([]string{roleGuest, roleSentry, roleGofer, roleHypervisor}, p.Role) + 5) % 5
+	return (slices.Index([]string{roleGuest, roleSentry, roleGofer, roleHypervisor, roleVirtiofsd}, p.Role) + 6) % 6
 }
 
 // targets are how many host calls our own processes may have.
-var targets = map[string]int{roleGuest: 14, roleSentry: 55, roleGofer: 46}
+var targets = map[string]int{roleGuest: 14, roleSentry: 55, roleGofer: 45}
 
 // processes holds a container, reads the filters of what stands for it on the
 // host, and traces what our own wall does for a workload.
@@ -84,6 +85,9 @@ func (a *auditor) processes(ctx context.Context, d drive.Driver, c *Column) *Wal
 	}
 	if trace != nil {
 		a.endTrace(ctx, w, trace)
+	}
+	if c.Name == vmColumn && !a.o.noTrace {
+		a.tour(ctx, w)
 	}
 	return w
 }
@@ -152,7 +156,7 @@ func roleOf(c *Column, comm, cmdline string) string {
 	case strings.HasPrefix(first, "qemu-system"), strings.HasPrefix(first, "cloud-hyper"), strings.HasPrefix(first, "firecracker"):
 		return roleHypervisor
 	case strings.HasPrefix(first, "virtiofsd"):
-		return "virtiofsd"
+		return roleVirtiofsd
 	case c.Kernel == onUserspace && (first == "" || first == "exe" || strings.HasPrefix(comm, "stub") || strings.HasPrefix(comm, "bulkhead-guest") || strings.Contains(cmdline, probeName)):
 		return roleGuest
 	case strings.HasPrefix(first, "bulkhead") && second != "" && !strings.HasPrefix(second, "-"):
@@ -183,7 +187,7 @@ func (w *Wall) add(a *auditor, c *Column, role string, filters []program) {
 	}
 	p.Filters, p.Allowed, p.Checked, p.Placed = len(filters), callsNamed(free), callsNamed(checked), placed
 	for _, r := range a.rules {
-		if c.Name == "bulkhead" && r.Process == role && p.Count == 1 {
+		if strings.HasPrefix(c.Name, "bulkhead") && r.Process == role && p.Count == 1 {
 			p.Rules = append(p.Rules, Rule{Call: r.Name, When: r.Text, Reason: r.Reason})
 		}
 	}
@@ -228,7 +232,12 @@ func (a *auditor) endTrace(ctx context.Context, w *Wall, t *tracer) {
 		a.rec.note("%s: the traced processes did not end.", w.Title)
 		return
 	}
-	for _, u := range t.rules {
+	a.count(w, t.all())
+}
+
+// count takes what traced processes did.
+func (a *auditor) count(w *Wall, done []*doings) {
+	for _, u := range done {
 		p := w.process(u.role)
 		if p == nil {
 			continue
@@ -237,6 +246,10 @@ func (a *auditor) endTrace(ctx context.Context, w *Wall, t *tracer) {
 		for nr, n := range u.calls {
 			p.Made = append(p.Made, Made{callName(nr), n})
 		}
+		for nr := range u.odd {
+			p.Tried = append(p.Tried, callName(nr))
+		}
+		slices.Sort(p.Tried)
 		slices.SortFunc(p.Made, func(a, b Made) int {
 			if a.Times != b.Times {
 				return b.Times - a.Times
@@ -246,8 +259,8 @@ func (a *auditor) endTrace(ctx context.Context, w *Wall, t *tracer) {
 		for i := range u.hits {
 			p.Rules[i].Times += u.hits[i]
 		}
-		if u.odd > 0 {
-			a.rec.note("%s, %s: %d calls that no rule of its filter describes were tried.", w.Title, u.role, u.odd)
+		if len(p.Rules) > 0 && len(p.Tried) > 0 {
+			a.rec.note("%s, %s: calls that no rule of its filter describes, and that it does not let through, were tried: %s.", w.Title, u.role, strings.Join(p.Tried, ", "))
 		}
 	}
 }
