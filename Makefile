@@ -50,7 +50,7 @@ generate: ## build the stub's blob again (Debian 12's gcc)
 
 include lab/lab.mk
 
-bench: build ## the Sentry against native and runc: ratios, beside what each may cost (root for all of it)
+bench: build ## the Sentry against native and runc, the VM wall against a bare guest: ratios, beside what each may cost (root for all of it)
 	@command -v runc >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends runc >/dev/null; } || true
 	go run ./bench $(BENCH_FLAGS)
 

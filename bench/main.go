@@ -1,8 +1,9 @@
 // Command bench measures the Sentry against the same programs run natively and
-// under runc, interleaved in one run, and prints medians of paired ratios
-// beside what each may cost. It checks the programs' answers.
+// under runc, and the VM wall against a bare guest, interleaved in one run, and
+// prints medians of paired ratios beside what each may cost. It checks the
+// programs' answers.
 //
-//	go run ./bench [-rounds N] [-bulkhead bin/bulkhead] [-enforce]
+//	go run ./bench [-rounds N] [-bulkhead bin/bulkhead] [-wall sentry|vm] [-enforce]
 package main
 
 import (
@@ -15,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bulkhead.dev/bulkhead/internal/vm/jail"
 )
 
 // row is one line of the table.
@@ -34,21 +37,25 @@ var limits = map[string]float64{
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "jail" { // of a bare machine's helpers
+		os.Exit(jail.Main(os.Args[2:]))
+	}
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	bin := flag.String("bulkhead", "bin/bulkhead", "the binary to measure")
+	wall := flag.String("wall", "", "sentry or vm: that wall's rows alone")
 	enforce := flag.Bool("enforce", false, "exit 1 if a figure is over its limit")
 	flag.Parse()
 	if err := private(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	if err := run(*bin, *rounds, *enforce); err != nil {
+	if err := run(*bin, *wall, *rounds, *enforce); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin string, rounds int, enforce bool) error {
+func run(bin, wall string, rounds int, enforce bool) error {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
 		return err
@@ -69,12 +76,17 @@ func run(bin string, rounds int, enforce bool) error {
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Printf("load at the start: %s", load)
 	t := &table{}
-	for r := 0; r < rounds; r++ {
+	for r := 0; r < rounds && wall != "vm"; r++ {
 		fmt.Fprintf(os.Stderr, "\rround %d of %d ", r+1, rounds)
 		if err := t.calls(calls, bin); err != nil {
 			return err
 		}
 		if err := t.programs(dir, bin, r); err != nil {
+			return err
+		}
+	}
+	if wall != "sentry" {
+		if err := t.vmWall(dir, bin, rounds); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,8 @@ type Config struct {
 
 	// Channel is the connected socket behind the guest's agent port.
 	Channel *os.File
-	// Console gets what the guest's kernel prints, if not nil.
+	// Console gets what the guest's kernel prints, if not nil. It is open for
+	// writing alone.
 	Console *os.File
 	// Balloon lets the guest give free memory back (free page reporting).
 	Balloon bool

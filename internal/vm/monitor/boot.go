@@ -215,18 +215,15 @@ func (x *machine) config(memory int64, ram string) *hypervisor.Config {
 	}
 }
 
-// commandLine is the kernel's. A panic ends the machine (-no-reboot).
+// commandLine is the kernel's.
 func (x *machine) commandLine() string {
-	s := "console=ttyS0 quiet rdinit=/init panic=-1 tsc=reliable cryptomgr.notests lsm=capability audit=0 " +
-		"random.trust_cpu=on 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 " +
-		// The environment of the agent: none of its loops is long enough for a
-		// signal to be worth while.
-		"GODEBUG=asyncpreemptoff=1"
+	tsc := uint64(0)
+	if x.accel == hypervisor.TCG {
+		tsc = x.tsc
+	}
+	s := guest.CommandLine(tsc)
 	if x.vsock {
 		s += " bulkhead.channel=vsock"
-	}
-	if x.accel == hypervisor.TCG {
-		s += fmt.Sprintf(" tsc_early_khz=%d", x.tsc)
 	}
 	return s
 }

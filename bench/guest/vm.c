@@ -1,0 +1,195 @@
+// One program for both sides of the VM wall's figures: it is what a container
+// runs, and PID 1 of a bare guest, which loads the modules it is told, mounts
+// the same root image from the same disk, without an overlay, and goes on in
+// it. It prints a line for each figure: its name, seconds, and an answer that
+// must be the same on both sides.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void die(const char *what)
+{
+	perror(what);
+	if (getpid() == 1)
+		for (;;)
+			pause();
+	exit(1);
+}
+
+static void say(const char *name, double since, long answer)
+{
+	printf("%s %.6f %ld\n", name, now() - since, answer);
+	fflush(stdout);
+}
+
+static long walk(int dir)
+{
+	long n = 0;
+	DIR *d = fdopendir(dir);
+	if (!d)
+		die("opendir");
+	for (struct dirent *e; (e = readdir(d));) {
+		struct stat st;
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			die(e->d_name);
+		n++;
+		if (S_ISDIR(st.st_mode))
+			n += walk(openat(dir, e->d_name, O_RDONLY | O_DIRECTORY));
+	}
+	closedir(d);
+	return n;
+}
+
+static void find(const char *name)
+{
+	double t = now();
+	long n = 0;
+	for (int i = 0; i < 3; i++)
+		n += walk(open("/tree", O_RDONLY | O_DIRECTORY));
+	say(name, t, n);
+}
+
+static void forkexec(void)
+{
+	double t = now();
+	long n = 0;
+	for (int i = 0; i < 100; i++) {
+		pid_t p = fork();
+		int st;
+		if (p == 0) {
+			execl("/vmbench", "vmbench", "true", NULL);
+			_exit(1);
+		}
+		if (p < 0 || waitpid(p, &st, 0) != p)
+			die("fork");
+		n += st;
+	}
+	say("fork+exec", t, n);
+}
+
+static void cpu(void)
+{
+	double t = now();
+	unsigned long h = 1;
+	for (long i = 1; i < 60000000; i++)
+		h = (h ^ (unsigned long)i) * 1099511628211ul + (h >> 29);
+	say("CPU", t, (long)(h & 0xffffff));
+}
+
+static void volume(void)
+{
+	static char buf[65536];
+	double t = now();
+	long n = 0;
+	memset(buf, 'x', sizeof buf);
+	int fd = open("/data/big", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	if (fd < 0)
+		die("/data/big");
+	for (int i = 0; i < 128; i++)
+		if (write(fd, buf, sizeof buf) != sizeof buf)
+			die("write");
+	fsync(fd);
+	close(fd);
+	fd = open("/data/big", O_RDONLY);
+	for (ssize_t r; (r = read(fd, buf, sizeof buf)) > 0;)
+		n += r;
+	close(fd);
+	for (int i = 0; i < 100; i++) {
+		char name[64];
+		struct stat st;
+		snprintf(name, sizeof name, "/data/f%d", i);
+		fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0644);
+		if (fd < 0 || write(fd, name, 10) != 10)
+			die(name);
+		close(fd);
+		if (stat(name, &st))
+			die(name);
+		n += st.st_size;
+		unlink(name);
+	}
+	unlink("/data/big");
+	say("volume", t, n);
+}
+
+// insert loads the modules of one line of the initramfs's index.
+static void insert(const char *group)
+{
+	char line[4096];
+	FILE *f = fopen("/modules/index", "r");
+	if (!f)
+		die("/modules/index");
+	while (fgets(line, sizeof line, f)) {
+		char *word = strtok(line, " \n");
+		if (!word || strcmp(word, group))
+			continue;
+		while ((word = strtok(NULL, " \n"))) {
+			char path[512];
+			snprintf(path, sizeof path, "/modules/%s", word);
+			int fd = open(path, O_RDONLY | O_CLOEXEC);
+			syscall(SYS_finit_module, fd, "", 0);
+			close(fd);
+		}
+	}
+	fclose(f);
+}
+
+static void bare(void)
+{
+	static const char *groups[] = {"mmio", "pci", "boot", "block", "erofs", "squashfs", "virtiofs", "rng", "balloon"};
+	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+		insert(groups[i]);
+	mkdir("/mnt", 0755);
+	if (mount("dev", "/dev", "devtmpfs", 0, ""))
+		die("devtmpfs");
+	int tries = 500;
+	while (mount("/dev/vda", "/mnt", "erofs", MS_RDONLY, "") && mount("/dev/vda", "/mnt", "squashfs", MS_RDONLY, "")) {
+		if (--tries == 0)
+			die("/dev/vda");
+		usleep(10000);
+	}
+	if (mount("volumes", "/mnt/data", "virtiofs", 0, ""))
+		die("virtiofs");
+	if (chroot("/mnt") || chdir("/"))
+		die("chroot");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "true"))
+		return 0;
+	if (argc > 1 && !strcmp(argv[1], "hello"))
+		return puts("hello") < 0;
+	if (argc > 1 && !strcmp(argv[1], "sleep"))
+		return pause();
+	int first = argc > 1 && !strcmp(argv[1], "bare");
+	if (first)
+		bare();
+	find("find");
+	find("find again");
+	forkexec();
+	cpu();
+	volume();
+	printf("DONE\n");
+	fflush(stdout);
+	while (first)
+		pause();
+	return 0;
+}

@@ -1,0 +1,69 @@
+package guest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// CommandLine is the kernel's, for the wall's machines and for the bare ones
+// that it is measured against. tscKHz is the rate of the time-stamp counter
+// where the guest cannot find it by itself (QEMU's translator), else 0. A panic
+// ends the machine.
+func CommandLine(tscKHz uint64) string {
+	s := "console=ttyS0 quiet rdinit=/init panic=-1 tsc=reliable cryptomgr.notests lsm=capability audit=0 " +
+		"random.trust_cpu=on 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 " +
+		// The environment of the agent: none of its loops is long enough for a
+		// signal to be worth while.
+		"GODEBUG=asyncpreemptoff=1"
+	if tscKHz > 0 {
+		s += fmt.Sprintf(" tsc_early_khz=%d", tscKHz)
+	}
+	return s
+}
+
+// BareInitramfs writes an initramfs with one program and no agent. Behind
+// another one it adds to that, and the other's modules stay.
+func BareInitramfs(w io.Writer, name string, program []byte) error {
+	c := newCpio(w)
+	c.dir("dev")
+	c.device("dev/console", 0o600, 5, 1)
+	c.file(name, 0o755, program)
+	return c.close()
+}
+
+// BareInit is the smallest /init: it writes "BARE\n" to the console and waits.
+func BareInit() []byte {
+	code := []byte{
+		0xb8, 1, 0, 0, 0, // mov $SYS_write, %eax
+		0xbf, 1, 0, 0, 0, // mov $1, %edi
+		0x48, 0x8d, 0x35, 16, 0, 0, 0, // lea text(%rip), %rsi
+		0xba, 5, 0, 0, 0, // mov $5, %edx
+		0x0f, 0x05, // syscall
+		0xb8, 34, 0, 0, 0, // mov $SYS_pause, %eax
+		0x0f, 0x05, // syscall
+		0xeb, 0xf7, // jmp to the mov
+	}
+	code = append(code, "BARE\n"...)
+	const base, head = 0x400000, 64 + 56
+	b := make([]byte, head)
+	copy(b, "\x7fELF\x02\x01\x01")
+	le := binary.LittleEndian
+	le.PutUint16(b[16:], 2)
+	le.PutUint16(b[18:], 62)
+	le.PutUint32(b[20:], 1)
+	le.PutUint64(b[24:], base+head) // e_entry
+	le.PutUint64(b[32:], 64)
+	le.PutUint16(b[52:], 64)
+	le.PutUint16(b[54:], 56)
+	le.PutUint16(b[56:], 1)
+	p := b[64:]
+	le.PutUint32(p, 1)     // PT_LOAD
+	le.PutUint32(p[4:], 5) // r-x
+	le.PutUint64(p[16:], base)
+	le.PutUint64(p[24:], base)
+	le.PutUint64(p[32:], uint64(head+len(code)))
+	le.PutUint64(p[40:], uint64(head+len(code)))
+	le.PutUint64(p[48:], 0x1000)
+	return append(b, code...)
+}
