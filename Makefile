@@ -21,6 +21,8 @@ run-vm: build ## the VM wall on real input: installs QEMU and a kernel if missin
 
 test-vm: setup-test build ## the whole of the VM wall's tests: real machines, under TCG where KVM runs none (root)
 	BULKHEAD_VM_FULL=1 go test -count=1 -v -timeout 90m ./internal/vm/...
+	BULKHEAD_VM_FULL=1 go test -count=1 -v -timeout 4h -run 'VM$$' ./conformance/
+	scripts/oci.sh --wall=vm
 
 test: setup-test build ## every test: units, then real programs and conformance cases behind the wall
 	@scripts/test.sh
@@ -37,7 +39,7 @@ conform: setup-test build ## the conformance cases and programs (CONFORM_RUN=reg
 	go test -count=1 -v -timeout 60m ./conformance/
 
 oci: build ## the OCI runtime specification's validation suite, beside runc (root)
-	@scripts/oci.sh $(OCI_RUN)
+	@scripts/oci.sh $(OCI_RUN)    # --wall=vm: behind the VM wall
 
 soak: build ## sandboxes over and over, several at a time, then one that stays (SOAK_MINUTES=5)
 	@scripts/soak.sh $${SOAK_MINUTES:-5}

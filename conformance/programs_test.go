@@ -19,22 +19,40 @@ func TestPrograms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the real programs take minutes: not in a short run")
 	}
-	scripts, err := filepath.Glob("programs/*.sh")
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("no scripts in programs/: %v", err)
-	}
 	var s sandbox
 	if !nativeOnly() {
 		s = wall(t)
 	}
-	dir := filepath.Join(base, "programs")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	runPrograms(t, s, jobs(), programLimit, func(string) bool { return true })
+}
+
+// quickPrograms are those that a few seconds under a translated processor are enough for.
+var quickPrograms = map[string]bool{"busybox": true, "perl": true}
+
+// TestProgramsVM is TestPrograms behind the VM wall, a VM for each script: the quick ones, all with BULKHEAD_VM_FULL=1 (make test-vm).
+func TestProgramsVM(t *testing.T) {
+	needMachine(t)
+	if testing.Short() {
+		t.Skip("the real programs take minutes: not in a short run")
+	}
+	s := wall(t)
+	s.flags = []string{"--wall=vm", "--memory", "2G"}
+	runPrograms(t, s, make(chan struct{}, 1), 15*programLimit, func(name string) bool { return everythingVM() || quickPrograms[name] })
+}
+
+func runPrograms(t *testing.T, s sandbox, room chan struct{}, limit time.Duration, wanted func(name string) bool) {
+	scripts, err := filepath.Glob("programs/*.sh")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts in programs/: %v", err)
+	}
+	dir, err := scratch(base)
+	if err != nil {
 		t.Fatal(err)
 	}
-	re, room := chosen(t), jobs()
+	re := chosen(t)
 	for _, script := range scripts {
 		name := strings.TrimSuffix(filepath.Base(script), ".sh")
-		if name == "lib" || !re.MatchString(name) {
+		if name == "lib" || !re.MatchString(name) || !wanted(name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -51,11 +69,11 @@ func TestPrograms(t *testing.T) {
 			if nativeOnly() {
 				return
 			}
-			end, detail, left := runScript(t, s, path, programLimit)
+			end, detail, left := runScript(t, s, path, limit)
 			if end != "exit status 0" {
 				// Once more, alone in saying so: what fails twice fails; what failed once is shown, and belongs in docs/plan.md.
 				fmt.Printf("conformance: %s FAILED ONCE behind the wall: %s\n%s\n", name, end, detail)
-				end, detail, left = runScript(t, s, path, programLimit)
+				end, detail, left = runScript(t, s, path, limit)
 			}
 			if end != "exit status 0" {
 				t.Errorf("%s: %s\n%s", name, end, detail)

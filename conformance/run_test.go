@@ -71,6 +71,7 @@ var namespacesWork = sync.OnceValue(func() bool {
 type sandbox struct {
 	binary string
 	base   string // where the directories of each run are made
+	flags  []string
 }
 
 func (s sandbox) caseLimit() time.Duration { return caseLimit }
@@ -87,6 +88,7 @@ func (s sandbox) command(argv []string, dir string, env []string) (*exec.Cmd, fu
 		}
 	}
 	args := []string{"--root", root, "do", "--debug-log", "/dev/stderr", "--volume", dir + ":" + dir, "--workdir", dir}
+	args = append(args, s.flags...)
 	for _, e := range append(env, "PATH="+os.Getenv("PATH")) {
 		args = append(args, "--env", e)
 	}
