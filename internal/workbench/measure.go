@@ -116,7 +116,7 @@ func (o *options) startingResults(p *plan) (*results.Results, error) {
 
 // find tries every runtime; those that do not start are rows of the report too.
 func find(ctx context.Context, o *options, p *plan, s *site, res *results.Results, stderr io.Writer) []*drive.Runtime {
-	f := &drive.Finder{Dir: s.dir, RootFS: s.rootfs, Bench: s.bench, Image: o.image, Path: searchPath(), Limit: o.tryLimit}
+	f := &drive.Finder{Dir: s.dir, RootFS: s.rootfs, Bench: s.bench, Image: o.image, Path: searchPath(), Mode: p.mode, Limit: o.tryLimit}
 	var found []*drive.Runtime
 	for _, r := range p.runtimes {
 		if ctx.Err() != nil {
@@ -133,7 +133,7 @@ func find(ctx context.Context, o *options, p *plan, s *site, res *results.Result
 	}
 	for _, r := range p.leftOut {
 		res.Runtimes = append(res.Runtimes, results.Runtime{Name: r.Name, Title: r.Title, Wall: r.Wall, Isolation: r.Isolation, Needs: r.Needs,
-			Command: r.Command, TimeShare: r.TimeShare, Status: results.RuntimeLeftOut, Why: "not part of a " + p.mode + " measurement: name it with --runtimes, or measure with --full"})
+			Command: r.Command, TimeShare: r.TimeShare[p.mode], Status: results.RuntimeLeftOut, Why: "not part of a " + p.mode + " measurement: name it with --runtimes, or measure with --full"})
 	}
 	return found
 }

@@ -35,7 +35,7 @@ for client in ctr nerdctl; do
         echo "  - name: $client-$name"
         echo "    title: $name ($client)"
         echo "    wall: $wall"
-        [ $name != bulkhead-vm ] || echo "    time-share: 0.2 # software emulation, where KVM runs no guests"
+        [ $name != bulkhead-vm ] || echo "    time-share: {quick: 0.2, full: 0.2} # software emulation, where KVM runs no guests"
         if [ $client = ctr ]; then
             run="--runtime, $ctr_runtime, --read-only, '{mounts}', '{env}', '{image}', '{id}', '{argv}'"
             cat <<YAML

@@ -29,6 +29,7 @@ type Finder struct {
 	Bench  string   // the guest programs
 	Path   []string // directories to look in besides $PATH, first
 	Image  string   // for clients
+	Mode   string   // of the measurement
 	Limit  time.Duration
 }
 
@@ -36,7 +37,7 @@ type Finder struct {
 // part of the result.
 func (f *Finder) Find(ctx context.Context, r *spec.Runtime) *Runtime {
 	out := &Runtime{Runtime: results.Runtime{Name: r.Name, Title: r.Title, Wall: r.Wall, Isolation: r.Isolation,
-		Needs: r.Needs, Command: r.Command, TimeShare: r.TimeShare, Status: results.RuntimeAbsent}}
+		Needs: r.Needs, Command: r.Command, TimeShare: r.TimeShare[f.Mode], Status: results.RuntimeAbsent}}
 	path, err := f.lookup(r.Command[0])
 	if err != nil {
 		out.Why = fmt.Sprintf("%s is not installed", r.Command[0])

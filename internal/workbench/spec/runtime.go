@@ -30,9 +30,9 @@ type Runtime struct {
 	Rootless bool `yaml:"rootless"`
 	// In names the modes that measure it: both when empty.
 	In []string `yaml:"in"`
-	// TimeShare is the part of a time limit that is this runtime's own, for one so
-	// slow that it would take the others' time; 0 for the rest.
-	TimeShare float64 `yaml:"time-share"`
+	// TimeShare is the part of a mode's time limit that is this runtime's own, for
+	// one so slow that it would take the others' time.
+	TimeShare map[string]float64 `yaml:"time-share"`
 	// OnlyClient says that there is no OCI command line, and what measures it.
 	OnlyClient string `yaml:"only-client"`
 	// WhenMissing is what to do about an absent program.
@@ -118,8 +118,13 @@ func ParseRuntimes(file string, data []byte) ([]*Runtime, error) {
 				bad("runtime %q: in: no such mode %q: want quick or full", r.Name, m)
 			}
 		}
-		if r.TimeShare < 0 || r.TimeShare > 0.9 {
-			bad("runtime %q: time-share: want a number from 0 to 0.9, got %v", r.Name, r.TimeShare)
+		for mode, share := range r.TimeShare {
+			if mode != "quick" && mode != "full" {
+				bad("runtime %q: time-share: no such mode %q: want quick or full", r.Name, mode)
+			}
+			if share < 0 || share > 0.9 {
+				bad("runtime %q: time-share: %s: want a number from 0 to 0.9, got %v", r.Name, mode, share)
+			}
 		}
 		if r.Client != nil && len(r.Client.Run) == 0 {
 			bad("runtime %q: client: run: missing", r.Name)

@@ -136,7 +136,8 @@ func TestRuntimeMistakes(t *testing.T) {
 		"runtimes:\n  - name: a\n": `f:2: runtime "a": command: missing`,
 		"runtimes:\n  - {name: a, command: [x]}\n  - {name: a, command: [x]}\n": `f:3: runtime "a" is defined twice`,
 		"runtimes:\n  - {name: a, comand: [x]}\n":                               `f:2: unknown field "comand" in a runtime`,
-		"runtimes:\n  - {name: a, command: [x], time-share: 2}\n":               `f:2: runtime "a": time-share: want a number from 0 to 0.9, got 2`,
+		"runtimes:\n  - {name: a, command: [x], time-share: {full: 2}}\n":       `f:2: runtime "a": time-share: full: want a number from 0 to 0.9, got 2`,
+		"runtimes:\n  - {name: a, command: [x], time-share: {slow: 0.2}}\n":     `f:2: runtime "a": time-share: no such mode "slow"`,
 	} {
 		if _, err := ParseRuntimes("f", []byte(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
