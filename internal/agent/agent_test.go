@@ -294,6 +294,9 @@ func TestDevices(t *testing.T) {
 	if !runDevices(t, deviceProgram(all), devBlock, devAll, 254, 0) {
 		t.Error("a general permission")
 	}
+	if n := len(deviceProgram(all)) / 8; n != 6+2 { // what follows could not be reached, which the verifier refuses
+		t.Errorf("a general permission: %d instructions", n)
+	}
 	if _, err := deviceRules([]*agentpb.DeviceRule{{Type: "x"}}); !errors.Is(err, errInvalid) {
 		t.Errorf("type x: %v", err)
 	}
