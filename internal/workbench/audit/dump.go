@@ -16,7 +16,7 @@ const ptraceSeccompGetFilter = 0x420c // PTRACE_SECCOMP_GET_FILTER (ptrace(2))
 
 // filtersOf reads the seccomp filters that a process lives under, those of all
 // its threads: the kernel tells root (CAP_SYS_ADMIN) what it was given. A thread
-// with fewer filters than others would be a hole: threads are compared.
+// with fewer filters than others is the hole that counts: its are given.
 func filtersOf(pid int) ([]program, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	if err != nil || len(tasks) == 0 {
@@ -34,16 +34,21 @@ func filtersOf(pid int) ([]program, error) {
 		if err != nil {
 			return nil, fmt.Errorf("process %d, thread %d: %w", pid, tid, err)
 		}
-		if i == 0 {
+		switch {
+		case i == 0 || within(f, first):
 			first = f
-		} else if !same(first, f) {
+		case !within(first, f):
 			return nil, fmt.Errorf("process %d: thread %d has other filters than thread %s", pid, tid, filepath.Base(tasks[0]))
 		}
 	}
 	return first, nil
 }
 
-func same(a, b []program) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
+// within tells whether b has all the filters of a, and perhaps some on top: the
+// kernel tells the latest first.
+func within(a, b []program) bool {
+	return len(a) <= len(b) && fmt.Sprint(a) == fmt.Sprint(b[len(b)-len(a):])
+}
 
 func filtersOfThread(tid int) (out []program, err error) {
 	if err := unix.PtraceSeize(tid); err != nil {

@@ -91,7 +91,8 @@ func monitorsOf(id string, seen map[int]bool) []int {
 			continue
 		}
 		_, cmdline := processName(pid)
-		if !strings.HasPrefix(filepath.Base(cmdline), "bulkhead-vmm monitor") && !strings.Contains(cmdline, "bulkhead-vmm monitor ") {
+		argv := strings.Fields(cmdline)
+		if len(argv) < 2 || !strings.HasPrefix(filepath.Base(argv[0]), "bulkhead") || argv[1] != "monitor" {
 			continue
 		}
 		raw, _ := os.ReadFile(d + "/status")
@@ -138,8 +139,17 @@ func (t *tourist) walk() {
 
 // do runs one command of ours.
 func (t *tourist) do(args ...string) {
-	out, err := exec.CommandContext(t.ctx, t.a.program, append([]string{"--root", filepath.Join(t.dir, "state")}, args...)...).CombinedOutput()
+	// A file, not a pipe: what create leaves running would hold it open.
+	log, err := os.Create(filepath.Join(t.dir, "log"))
 	if err != nil {
+		t.a.rec.note("%s: the tour: %v.", t.w.Title, err)
+		return
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(t.ctx, t.a.program, append([]string{"--root", filepath.Join(t.dir, "state")}, args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		out, _ := os.ReadFile(log.Name())
 		t.a.rec.note("%s: a part of the tour failed: %s: %v: %s", t.w.Title, args[0], err, lastLine(out))
 	}
 }
