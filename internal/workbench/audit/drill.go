@@ -136,6 +136,7 @@ func measuredDrill(b *strings.Builder, r *Record) {
 	for _, c := range cols {
 		head = append(head, c.Title)
 	}
+	drillReach(b, r)
 	for _, family := range []string{familyCalls, familyWide} {
 		var rows [][]cell
 		for _, cs := range r.Cases {
@@ -157,6 +158,41 @@ func measuredDrill(b *strings.Builder, r *Record) {
 		}
 		fmt.Fprintf(b, "\n### %s: %d\n", map[string]string{familyCalls: "Calls", familyWide: "Risky arguments"}[family], len(rows))
 		mdTable(b, head, rows)
+	}
+}
+
+// drillReach is what is left of the host's kernel, process by process: what the
+// filters of live processes let through, what a traced run made, and which rules
+// of our own it never needed.
+func drillReach(b *strings.Builder, r *Record) {
+	var rows [][]cell
+	var never []string
+	for _, w := range r.Walls {
+		if w.Kernel == onShared {
+			continue
+		}
+		for _, p := range w.Processes {
+			made := ""
+			if p.Traced {
+				made = fmt.Sprint(len(p.Made))
+			}
+			rows = append(rows, []cell{plain(w.Title), plain(roleWord(p.Role)), plain(fmt.Sprint(p.Reach())), plain(fmt.Sprint(len(p.Checked))), plain(fmt.Sprint(len(r.wider(p)))), plain(made)})
+			var names []string
+			for _, u := range p.unused() {
+				names = append(names, fmt.Sprintf("%s (%s)", u.Call, u.Reason))
+			}
+			if len(names) > 0 {
+				never = append(never, fmt.Sprintf("%s, %s: rules that the traced run never needed: %s.", w.Title, roleWord(p.Role), strings.Join(names, ", ")))
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	b.WriteString("\n### Host calls, by process\n\nRead back from live processes: all their filters together. Made: in a run of many kinds of work, under trace.\n")
+	mdTable(b, []string{"wall", "process", "allowed", "of these by arguments", "not allowed by the profile", "made"}, rows)
+	for _, n := range never {
+		b.WriteString("\n" + n + "\n")
 	}
 }
 
