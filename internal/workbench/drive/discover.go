@@ -98,9 +98,17 @@ func (f *Finder) lookup(name string) (string, error) {
 	return exec.LookPath(name)
 }
 
+// slowTry is how many times longer the trial of a runtime may take that is known
+// to be slow: a VM under software emulation boots for seconds.
+const slowTry = 3
+
 // try runs the smallest container there is and wants to see it answer.
 func (f *Finder) try(ctx context.Context, r *spec.Runtime, d Driver) error {
-	tctx, cancel := context.WithTimeout(ctx, f.Limit)
+	limit := f.Limit
+	if r.TimeShare[f.Mode] > 0 {
+		limit *= slowTry
+	}
+	tctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := &Container{ID: fmt.Sprintf("bench-try-%s-%d", r.Name, os.Getpid()), Args: []string{BenchDir + "/" + guest.First},
 		RootFS: f.RootFS, Bench: f.Bench, Image: f.Image}
@@ -111,7 +119,7 @@ func (f *Finder) try(ctx context.Context, r *spec.Runtime, d Driver) error {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("hangs: a program of two system calls did not end within %v and was killed%s", f.Limit, said(out))
+		return fmt.Errorf("hangs: a program of two system calls did not end within %v and was killed%s", limit, said(out))
 	case err != nil:
 		return err
 	case out.Exit != 0:
