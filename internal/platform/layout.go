@@ -14,7 +14,10 @@ const (
 	slotData     = 0x1000
 	inMax        = 0x8000 // the guest's bytes in a slot's data; ours follow
 	dataSize     = slotSize - slotData
-	postAt       = 0x7e00 // the last of the guest's bytes: an accepted write's
+	fdsAt        = 0x7c00 // the last of the guest's bytes: struct fds
+	fdsMax       = 64
+	fdOps        = 16
+	postAt       = 0x7e00 // and an accepted write's
 	postMax      = 0x200
 
 	// TaskSize is where the guest's own addresses end.
@@ -102,14 +105,15 @@ type slot struct {
 	guestSleeps  uint32
 	doneSeq      uint32
 	hostTID      uint32
-	_            uint32
+	fdTail       uint32
 	mask         uint64
 	robust       uint64
 	loan         uint32
 	posted       uint32
 	dropLo       uint64
 	dropHi       uint64
-	_            [2]uint32
+	fdLent       uint32
+	fdHead       uint32
 	spinTSC      uint64
 	yields       uint32
 	answers      uint32

@@ -2,11 +2,13 @@ package platform
 
 import "sync/atomic"
 
-// Lend has the stub accept small writes to fd: settle is called, by who waits for
-// the thread, when it has (own goroutine). Unlend ends that: by anybody, as long
-// as the slot is not freed.
-func (t *Thread) Lend(fd int32, settle func()) {
-	t.settle = settle
+// OnPosted has settle called, by who waits for the thread, when the stub has left
+// something (own goroutine).
+func (t *Thread) OnPosted(settle func()) { t.settle = settle }
+
+// Lend has the stub accept small writes to fd. Unlend ends that: by anybody, as
+// long as the slot is not freed.
+func (t *Thread) Lend(fd int32) {
 	atomic.StoreUint32(&t.slot.loan, uint32(fd)+1)
 }
 
@@ -36,8 +38,11 @@ func (t *Thread) asked() bool {
 		// Before the look: a write that is posted later sets it again.
 		atomic.CompareAndSwapUint32(&t.slot.turn, turnPosted, turnGuest)
 	}
-	if turn&1 != 0 && t.settle != nil && t.Posted() {
+	if turn&1 != 0 && t.settle != nil && (t.Posted() || t.FDsPosted()) {
 		t.settle()
+	}
+	if turn == turnRequest && t.ended {
+		t.notAtEnd()
 	}
 	return turn == turnRequest
 }

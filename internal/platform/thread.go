@@ -57,6 +57,7 @@ type Thread struct {
 	// sleeper is the Sentry's thread that waits for events here, or is about
 	// to: nag calls it back.
 	sleeper atomic.Pointer[Seat]
+	ended   bool // AtEnd was told
 }
 
 // Process gives the host process.

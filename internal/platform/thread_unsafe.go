@@ -12,6 +12,12 @@ func (t *Thread) bind() {
 	t.data = t.mem[slotData:]
 }
 
+// fdWord is the i-th word behind the states of descriptors: what the stub did, their
+// flags, at_end.
+func (t *Thread) fdWord(i uint32) *uint32 {
+	return (*uint32)(unsafe.Pointer(&t.data[fdsAt+fdsMax+4*i]))
+}
+
 // inData tells whether b lies in the slot's output area, and where.
 func (t *Thread) inData(b []byte) (uint32, bool) {
 	if len(b) == 0 {

@@ -77,13 +77,22 @@ static int sigmask(struct thread *t, u64 *a, s64 *result)
 	return 1;
 }
 
+/* posted has the Sentry look at what was left for it, while the guest goes on. */
+static void posted(struct slot *s)
+{
+	u32 turn = TURN_GUEST;
+	__atomic_compare_exchange_n(&s->turn, &turn, TURN_POSTED, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	if (ONCE(s->sentry_sleeps))
+		sys6(NR_futex, (u64)&s->turn, 10 /* WAKE_BITSET */, 1, 0, 0, 2);
+}
+
 /* post_write is write(2) to a pipe whose room was lent to this thread: the bytes
  * are left in the slot, and the call is done. The Sentry that ends the loan
  * clears loan first, then takes what is posted. Here posted is set first: if the
  * loan is over by then, the write is withdrawn, unless it was taken already. */
 static int post_write(struct slot *s, u64 *a, s64 *result)
 {
-	u32 loan = ONCE(s->loan), n = a[2], turn = TURN_GUEST;
+	u32 loan = ONCE(s->loan), n = a[2];
 	if (!loan || (u32)a[0] + 1 != loan || a[2] - 1 >= POST_MAX || ONCE(s->posted) || a[1] > STUB_BASE - POST_MAX)
 		return 0;
 	if (stub_copy((u8 *)s + SLOT_DATA + POST_AT, (void *)a[1], n))
@@ -92,10 +101,81 @@ static int post_write(struct slot *s, u64 *a, s64 *result)
 	__atomic_exchange_n(&s->posted, n, __ATOMIC_SEQ_CST);
 	if (ONCE(s->loan) != loan)
 		return !__atomic_compare_exchange_n(&s->posted, &n, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	__atomic_compare_exchange_n(&s->turn, &turn, TURN_POSTED, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	if (ONCE(s->sentry_sleeps))
-		sys6(NR_futex, (u64)&s->turn, 10 /* WAKE_BITSET */, 1, 0, 0, 2);
+	posted(s);
 	return 1;
+}
+
+/* post_fd leaves an operation for the table; 0 if it cannot. As in post_write, one
+ * that comes too late is withdrawn, unless it was taken already. */
+static int post_fd(struct slot *s, struct fds *f, u32 op)
+{
+	u32 head = ONCE(s->fd_head), *at = &f->ops[head % FD_OPS];
+	if (head - ONCE(s->fd_tail) >= FD_OPS)
+		return 0;
+	ONCE(*at) = op;
+	__atomic_exchange_n(&s->fd_head, head + 1, __ATOMIC_SEQ_CST);
+	if (!ONCE(s->fd_lent))
+		return !__atomic_compare_exchange_n(at, &op, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	posted(s);
+	return 1;
+}
+
+static int dup_fd(struct slot *s, struct fds *f, u32 fd, u64 min, u32 cloexec, s64 *result)
+{
+	if (!(ONCE(f->state[fd]) & FD_QUIET))
+		return 0;
+	for (u64 n = min; n < FDS; n++) {
+		u8 state = ONCE(f->state[n]);
+		if (!state)
+			return 0;
+		if (state != FD_FREE)
+			continue;
+		if (!post_fd(s, f, FD_DUP | fd << 8 | (u32)n << 16 | cloexec << 24))
+			return 0;
+		ONCE(f->flags[n]) = ONCE(f->flags[fd]);
+		ONCE(f->state[n]) = FD_QUIET | ONCE(f->state[fd]) & FD_FLAGS | (cloexec ? FD_CLOEXEC : 0);
+		*result = n;
+		return 1;
+	}
+	return 0;
+}
+
+/* fd_call is close(2), dup(2), fcntl(2) and the last getdents64(2) of a table that
+ * is lent. */
+static int fd_call(struct slot *s, u64 nr, u64 *a, s64 *result)
+{
+	struct fds *f = (struct fds *)((u8 *)s + SLOT_DATA + FDS_AT);
+	u32 fd = a[0];
+	if (!ONCE(s->fd_lent) || fd >= FDS)
+		return 0;
+	u8 state = ONCE(f->state[fd]);
+	if (nr == 32)
+		return dup_fd(s, f, fd, 0, 0, result);
+	*result = 0;
+	if (nr == 3) {
+		if (!(state & FD_QUIET) || !post_fd(s, f, FD_CLOSE | fd << 8))
+			return 0;
+		ONCE(f->state[fd]) = FD_FREE;
+		return 1;
+	}
+	if (nr == NR_getdents64)
+		return ONCE(f->at_end) == fd + 1;
+	if (!(state & (FD_QUIET | FD_BUSY)))
+		return 0;
+	switch ((u32)a[1]) {
+	case 0: /* F_DUPFD */
+	case 1030: /* F_DUPFD_CLOEXEC */
+		return dup_fd(s, f, fd, a[2], (u32)a[1] == 1030, result);
+	case 1: /* F_GETFD */
+		*result = state & FD_CLOEXEC ? 1 : 0;
+		return 1;
+	case 2: /* F_SETFD, to what it is */
+		return (a[2] & 1) == (state & FD_CLOEXEC ? 1 : 0);
+	case 3: /* F_GETFL */
+		*result = ONCE(f->flags[fd]);
+		return (state & FD_FLAGS) != 0;
+	}
+	return 0;
 }
 
 /* drop is MADV_DONTNEED inside the thread's own stack, which glibc's threads end
@@ -117,6 +197,8 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 	switch (nr) {
 	case 1:
 		return post_write(s, a, result);
+	case 3: case 32: case 72: case NR_getdents64:
+		return fd_call(s, nr, a, result);
 	case 39:
 		*result = ONCE(s->pid);
 		return valid & 1;
@@ -175,7 +257,7 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 static u32 take(struct slot *s, u32 at, u64 addr, u64 len)
 {
 	u32 i = s->nin;
-	if (i >= MAX_IN || !addr || addr >= STUB_BASE || len > POST_AT - at || addr + len > STUB_BASE)
+	if (i >= MAX_IN || !addr || addr >= STUB_BASE || len > FDS_AT - at || addr + len > STUB_BASE)
 		return at;
 	if (len && stub_copy((u8 *)s + SLOT_DATA + at, (void *)addr, len))
 		return at;
@@ -190,7 +272,7 @@ static u32 take_string(struct slot *s, u32 at, u64 addr)
 {
 	u32 i = s->nin;
 	u64 max = 4096;
-	if (i >= MAX_IN || !addr || addr >= STUB_BASE || POST_AT - at < max)
+	if (i >= MAX_IN || !addr || addr >= STUB_BASE || FDS_AT - at < max)
 		return at;
 	if (max > STUB_BASE - addr)
 		max = STUB_BASE - addr;

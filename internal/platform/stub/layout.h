@@ -28,7 +28,8 @@ typedef long s64;
 #define MAX_SLOTS 4096ul
 #define SLOT_DATA 0x1000ul
 #define IN_MAX 0x8000ul /* the guest's bytes; the Sentry's follow */
-#define POST_AT 0x7e00ul /* the last of them: an accepted write's */
+#define FDS_AT 0x7c00ul  /* the last of them: struct fds */
+#define POST_AT 0x7e00ul /* and an accepted write's */
 #define POST_MAX 0x200ul
 
 /* Whose turn a slot is; an odd one wants the Sentry's attention. Both sides
@@ -90,6 +91,26 @@ struct in {
 
 #define MAX_IN 4
 
+/* What the stub knows of the first descriptors, and what it has done to them
+ * that the Sentry's table has not: an operation is FD_CLOSE or FD_DUP, then a byte
+ * each for the descriptor, the new one, and whether that is close-on-exec. */
+#define FDS 64
+#define FD_OPS 16
+#define FD_FREE 1
+#define FD_QUIET 2 /* open; it may be closed and duplicated here */
+#define FD_BUSY 4  /* open */
+#define FD_CLOEXEC 8
+#define FD_FLAGS 16 /* flags is what F_GETFL tells */
+#define FD_CLOSE 1
+#define FD_DUP 2
+
+struct fds {
+	u8 state[FDS];
+	u32 ops[FD_OPS];
+	u32 flags[FDS];
+	u32 at_end; /* a directory's descriptor + 1: the next read of it gives nothing */
+};
+
 struct slot {
 	u32 turn;
 	u32 pad0[15];
@@ -98,13 +119,14 @@ struct slot {
 	u32 guest_sleeps; /* stub: sleeps on turn */
 	u32 done_seq;     /* the last reply whose operations are done */
 	u32 host_tid;     /* by the kernel: CLONE_CHILD_SETTID and CLEARTID */
-	u32 pad2;
+	u32 fd_tail;      /* by the Sentry: what of it the table has done too */
 	u64 mask;   /* the guest's blocked signals, while maskable was set */
 	u64 robust; /* the guest's robust list */
 	u32 loan;   /* a descriptor + 1: the stub accepts small writes to it; by the Sentry */
 	u32 posted; /* how much it has accepted, in the slot's data at POST_AT; 0: taken */
 	u64 drop_lo, drop_hi; /* private memory whose pages the stub may drop; by the Sentry */
-	u32 pad7[2];
+	u32 fd_lent; /* the stub closes and duplicates descriptors; by the Sentry */
+	u32 fd_head; /* what it has done, of fd_ops */
 	/* 0xc0: set by the Sentry, read by the stub */
 	u64 spin_tsc; /* how long to spin for a reply */
 	u32 yields;   /* how often to yield before sleeping */

@@ -81,7 +81,7 @@ enum {
 	NR_read = 0, NR_open = 2, NR_chdir = 80, NR_capset = 126,
 	NR_mmap = 9, NR_mprotect = 10, NR_munmap = 11, NR_rt_sigaction = 13, NR_rt_sigreturn = 15, NR_sched_yield = 24,
 	NR_mremap = 25, NR_madvise = 28, NR_getpid = 39, NR_recvmsg = 47, NR_clone = 56, NR_exit = 60, NR_close = 3,
-	NR_sigaltstack = 131, NR_prctl = 157, NR_arch_prctl = 158, NR_futex = 202, NR_seccomp = 317, NR_membarrier = 324,
+	NR_sigaltstack = 131, NR_prctl = 157, NR_arch_prctl = 158, NR_futex = 202, NR_getdents64 = 217, NR_seccomp = 317, NR_membarrier = 324,
 };
 
 static inline void copy8(u64 *d, const u64 *s, u64 n)

@@ -82,6 +82,7 @@ func (t *Task) PeerFD(fd int32) (*vfs.FileDescription, abi.Errno) {
 	if t.fds == nil {
 		return nil, unix.ESRCH
 	}
+	t.fds.Settle()
 	return t.fds.Get(fd)
 }
 

@@ -17,7 +17,7 @@ type loan struct {
 	t    *Task
 }
 
-func (l *loan) Begin()                   { l.th.Lend(l.num, l.file.Settle) }
+func (l *loan) Begin()                   { l.th.OnPosted(l.t.settlePosted); l.th.Lend(l.num) }
 func (l *loan) End()                     { l.th.Unlend() }
 func (l *loan) Posted() bool             { return l.th.Posted() }
 func (l *loan) Take(buf []byte) int      { return l.th.TakePosted(buf) }
@@ -28,6 +28,19 @@ type loans struct {
 	last  *vfs.FileDescription // only compared
 	times int
 	lent  *loan
+
+	fdCalls int  // closes and duplicates since the task was last asked for a loan
+	fds     bool // its table is lent to its stub
+}
+
+// settlePosted takes what the stub has left (own goroutine).
+func (t *Task) settlePosted() {
+	if l := t.plat.loans.lent; l != nil {
+		l.file.Settle()
+	}
+	if t.plat.loans.fds {
+		t.fds.Settle()
+	}
 }
 
 // WroteSmall notes a write of at most vfs.LoanMax bytes to fd, the task's num
@@ -53,13 +66,65 @@ func (t *Task) WroteSmall(num int32, fd *vfs.FileDescription) {
 	}
 }
 
+// loanAfterFDs is how many closes and duplicates make a task's table lent.
+const loanAfterFDs = 16
+
+// UsedFDs notes one (own goroutine).
+func (t *Task) UsedFDs() {
+	l := &t.plat.loans
+	if l.fdCalls++; l.fdCalls < loanAfterFDs {
+		return
+	}
+	l.fdCalls = 0
+	if t.k.watchCalls || t.SeccompActive() {
+		return
+	}
+	th := t.plat.th.Load()
+	th.OnPosted(t.settlePosted)
+	l.fds = t.fds.LendTo(fdLoan{th}, t.tg.LimitCur(RLIMIT_NOFILE))
+}
+
+// ReadToEnd notes that a read of directory fd, the task's num, has given all that
+// was left (own goroutine).
+func (t *Task) ReadToEnd(num int32, fd *vfs.FileDescription) {
+	if t.plat.loans.fds && t.fds.Knows(num, fd) {
+		t.plat.th.Load().AtEnd(num)
+	}
+}
+
+// fdLoan is a task's stub: vfs.FDBorrower.
+type fdLoan struct{ th *platform.Thread }
+
+func (l fdLoan) SetFD(fd int32, s vfs.FDState, flags uint32) { l.th.SetFD(fd, uint8(s), flags) }
+func (l fdLoan) BeginFDs()                                   { l.th.LendFDs() }
+func (l fdLoan) EndFDs()                                     { l.th.UnlendFDs() }
+func (l fdLoan) TakeFD() (vfs.FDOp, bool) {
+	op, ok := l.th.TakeFD()
+	return vfs.FDOp(op), ok
+}
+
 // endLoan takes the loan back before the host thread, or what it may answer by
 // itself, changes (own goroutine).
 func (t *Task) endLoan() {
+	if t.plat.loans.fds {
+		t.plat.loans.fds = false
+		t.fds.Recall(false)
+	}
 	b := t.plat.loans.lent
 	if b == nil {
 		return
 	}
 	t.plat.loans.lent = nil
 	b.file.Recall(b)
+}
+
+// recallFDs ends the loans of the process's tables for good.
+func (tg *ThreadGroup) recallFDs() {
+	for _, t := range tg.liveTasks() {
+		t.mu.Lock()
+		if t.fds != nil {
+			t.fds.Recall(true)
+		}
+		t.mu.Unlock()
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 )
 
 // Resource limits (getrlimit(2)).
@@ -93,6 +94,9 @@ func (tg *ThreadGroup) SetLimit(c *auth.Creds, n int, r Rlimit) abi.Errno {
 	}
 	tg.limits.set(n, r)
 	tg.sig.mu.Unlock()
+	if n == RLIMIT_NOFILE && r.Cur < vfs.FDsLent {
+		tg.recallFDs()
+	}
 	if n == RLIMIT_CPU && r.Cur != RLIM_INFINITY {
 		tg.watchCPULimit()
 	}

@@ -57,6 +57,9 @@ func getdents(t *kernel.Task, a *Args, put func([]byte, uint64, int64, uint8, st
 	s.b, s.n, s.full, s.put = o.b, 0, false, put
 	e = fd.ReadDir(t, s.emit)
 	n := s.n
+	if n > 0 && e == 0 && !s.full {
+		t.ReadToEnd(a.Int(0), fd)
+	}
 	if n > 0 {
 		_, e = o.copyOut(t, a[1], s.b[:n])
 	} else if e == 0 && s.full {

@@ -58,6 +58,7 @@ func sysFcntl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	}
 	switch cmd {
 	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
+		t.UsedFDs()
 		return dupFrom(t, fd, a[2], cmd == unix.F_DUPFD_CLOEXEC)
 	case unix.F_GETFD:
 		on, e := t.FDs().Cloexec(a.Int(0))
@@ -288,6 +289,7 @@ func setLock(t *kernel.Task, fd *vfs.FileDescription, addr uint64, ofd, wait boo
 	if e != 0 {
 		return e
 	}
+	t.FDs().Recall(true)
 	var b vfs.Blocker
 	if wait {
 		b = t
@@ -323,6 +325,7 @@ func sysFlock(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if cmd&lockMand != 0 {
 		return 0, 0 // no more than a warning since Linux 5.18
 	}
+	t.FDs().Recall(true)
 	op := cmd &^ unix.LOCK_NB
 	if op != unix.LOCK_SH && op != unix.LOCK_EX && op != unix.LOCK_UN {
 		return 0, unix.EINVAL

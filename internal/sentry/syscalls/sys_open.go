@@ -167,6 +167,7 @@ func sysOpenat2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 
 // sysClose is close(2).
 func sysClose(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	t.UsedFDs()
 	return 0, t.FDs().Close(t, a.Int(0))
 }
 

@@ -105,6 +105,7 @@ func (fd *FileDescription) SetFlags(c Caller, v uint32) abi.Errno {
 	for {
 		old := fd.flags.Load()
 		if fd.flags.CompareAndSwap(old, old&^SettableFlags|v&SettableFlags) {
+			fd.hide()
 			return 0
 		}
 	}
@@ -320,6 +321,9 @@ func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Err
 		return 0, unix.EINVAL
 	}
 	fd.off = to
+	if fd.shown.Load() != nil && isDir(fd.Inode()) {
+		fd.hide()
+	}
 	return to, 0
 }
 

@@ -23,6 +23,11 @@ type FDTable struct {
 	next    int32 // no descriptor below is free
 	count   int32
 	locks   atomic.Bool // some POSIX lock may be owned by this table
+
+	borrower FDBorrower         // whose stub is ahead of the table; nil: none
+	never    bool               // it is lent no more
+	settling bool               // what the stub did is being done
+	gone     []*FileDescription // closed by that, to be let go behind mu
 }
 
 // NewFDTable gives an empty table with one user.
@@ -36,7 +41,10 @@ func NewFDTable() *FDTable {
 }
 
 // IncRef adds a user of the table.
-func (t *FDTable) IncRef() { t.users.Add(1) }
+func (t *FDTable) IncRef() {
+	t.users.Add(1)
+	t.Recall(false)
+}
 
 // Users is the number of users.
 func (t *FDTable) Users() int32 { return t.users.Load() }
@@ -80,8 +88,8 @@ func (t *FDTable) GetFile(fd int32) (*FileDescription, abi.Errno) {
 // Install puts f at the lowest free descriptor ≥ min and takes over its
 // reference, unless it fails with EMFILE. limit is RLIMIT_NOFILE.
 func (t *FDTable) Install(f *FileDescription, min int32, cloexec bool, limit uint64) (int32, abi.Errno) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if min < 0 || uint64(min) >= limit {
 		return -1, unix.EINVAL
 	}
@@ -103,11 +111,11 @@ func (t *FDTable) InstallAt(c Caller, f *FileDescription, newfd int32, cloexec b
 	if newfd < 0 || uint64(newfd) >= limit || newfd >= maxFD {
 		return unix.EBADF
 	}
-	t.mu.Lock()
+	t.lock()
 	t.grow(newfd)
 	old := (*t.slots.Load())[newfd].Load()
 	t.set(newfd, f, cloexec)
-	t.mu.Unlock()
+	t.unlock()
 	if old != nil {
 		t.closed(c, old)
 	}
@@ -117,16 +125,16 @@ func (t *FDTable) InstallAt(c Caller, f *FileDescription, newfd int32, cloexec b
 // Remove takes fd out of the table and gives its description with the
 // table's reference. Close is what close(2) wants.
 func (t *FDTable) Remove(fd int32) (*FileDescription, abi.Errno) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	return t.remove(fd)
 }
 
 // Close closes fd: its POSIX locks go, then its reference.
 func (t *FDTable) Close(c Caller, fd int32) abi.Errno {
-	t.mu.Lock()
+	t.lock()
 	f, e := t.remove(fd)
-	t.mu.Unlock()
+	t.unlock()
 	if e != 0 {
 		return e
 	}
@@ -164,8 +172,8 @@ func (t *FDTable) eachIn(first, last uint32, f func(int32)) {
 
 // Cloexec tells whether fd is closed on exec.
 func (t *FDTable) Cloexec(fd int32) (bool, abi.Errno) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if !t.inUse(fd) {
 		return false, unix.EBADF
 	}
@@ -174,8 +182,8 @@ func (t *FDTable) Cloexec(fd int32) (bool, abi.Errno) {
 
 // SetCloexec sets or clears the close-on-exec flag.
 func (t *FDTable) SetCloexec(fd int32, on bool) abi.Errno {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if !t.inUse(fd) {
 		return unix.EBADF
 	}
@@ -185,8 +193,8 @@ func (t *FDTable) SetCloexec(fd int32, on bool) abi.Errno {
 
 // Fork gives a copy with one user, for a child process.
 func (t *FDTable) Fork() *FDTable {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	slots := *t.slots.Load()
 	n := &FDTable{used: slices.Clone(t.used), cloexec: slices.Clone(t.cloexec), next: t.next, count: t.count}
 	n.users.Store(1)
@@ -203,8 +211,8 @@ func (t *FDTable) Fork() *FDTable {
 
 // FDs gives the descriptors in use, ascending.
 func (t *FDTable) FDs() []int32 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	out := make([]int32, 0, t.count)
 	for i, w := range t.used {
 		for ; w != 0; w &= w - 1 {
@@ -219,8 +227,8 @@ func (t *FDTable) Size() int { return len(*t.slots.Load()) }
 
 // Count is the number of descriptors in use.
 func (t *FDTable) Count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	return int(t.count)
 }
 
@@ -267,8 +275,8 @@ func (t *FDTable) set(fd int32, f *FileDescription, cloexec bool) {
 		t.used[fd/64] |= 1 << uint(fd%64)
 		t.count++
 	}
-	t.setCloexec(fd, cloexec)
 	(*t.slots.Load())[fd].Store(f)
+	t.setCloexec(fd, cloexec)
 }
 
 func (t *FDTable) setCloexec(fd int32, on bool) {
@@ -277,6 +285,7 @@ func (t *FDTable) setCloexec(fd int32, on bool) {
 	} else {
 		t.cloexec[fd/64] &^= 1 << uint(fd%64)
 	}
+	t.changed(fd)
 }
 
 func (t *FDTable) remove(fd int32) (*FileDescription, abi.Errno) {

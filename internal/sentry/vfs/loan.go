@@ -49,3 +49,11 @@ func (fd *FileDescription) recall() {
 		fd.Impl.(Lender).Recall(nil)
 	}
 }
+
+// hide ends the loan of the table whose stub knows flags and offset of fd, which
+// were changed.
+func (fd *FileDescription) hide() {
+	if t := fd.shown.Load(); t != nil {
+		t.Recall(false)
+	}
+}
