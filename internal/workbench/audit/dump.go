@@ -45,9 +45,9 @@ func filtersOf(pid int) ([]program, error) {
 }
 
 // within tells whether b has all the filters of a, and perhaps some on top: the
-// kernel tells the latest first.
+// kernel tells the oldest first.
 func within(a, b []program) bool {
-	return len(a) <= len(b) && fmt.Sprint(a) == fmt.Sprint(b[len(b)-len(a):])
+	return len(a) <= len(b) && fmt.Sprint(a) == fmt.Sprint(b[:len(a)])
 }
 
 func filtersOfThread(tid int) (out []program, err error) {
