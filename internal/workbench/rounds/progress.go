@@ -55,7 +55,7 @@ func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]allowance) (do
 			done++
 		}
 		one := b.one(c, r, other)
-		if n = min(n, fits(c, limits, r)); n > 0 {
+		if n = min(n, b.fits(c, r, limits)); n > 0 {
 			left += n
 			d += time.Duration(n) * one
 		}
@@ -64,8 +64,13 @@ func (b *Bench) ahead(w *spec.Workload, limits map[*drive.Runtime]allowance) (do
 }
 
 // fits is how many more runs of a cell the time limit allows.
-func fits(c *results.Cell, limits map[*drive.Runtime]allowance, r *drive.Runtime) int {
-	if limits == nil || c.Runs == 0 || each(c) == 0 {
+func (b *Bench) fits(c *results.Cell, r *drive.Runtime, limits map[*drive.Runtime]allowance) int {
+	switch {
+	case limits == nil:
+		return math.MaxInt32
+	case c.Runs == 0 && limits[r].left < b.usual(r):
+		return 0
+	case each(c) == 0:
 		return math.MaxInt32
 	}
 	n := (limits[r].each - c.Spent) / each(c)
@@ -124,7 +129,7 @@ func (b *Bench) oneRound(w *spec.Workload, limits map[*drive.Runtime]allowance) 
 	other := b.typical(w)
 	for _, r := range b.Runtimes {
 		c := b.cell(w, r)
-		if !runnable(c) || fits(c, limits, r) == 0 {
+		if !runnable(c) || b.fits(c, r, limits) == 0 {
 			continue
 		}
 		one := b.one(c, r, other)
