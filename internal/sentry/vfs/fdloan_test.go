@@ -14,8 +14,8 @@ type fdStub struct {
 }
 
 func (s *fdStub) SetFD(fd int32, st FDState, _ uint32) { s.state[fd] = st }
-func (s *fdStub) BeginFDs()                  { s.lent = true }
-func (s *fdStub) EndFDs()                    { s.lent = false }
+func (s *fdStub) BeginFDs()                            { s.lent = true }
+func (s *fdStub) EndFDs()                              { s.lent = false }
 func (s *fdStub) TakeFD() (op FDOp, ok bool) {
 	if len(s.ops) == 0 {
 		return op, false
