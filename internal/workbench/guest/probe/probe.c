@@ -280,10 +280,11 @@ static void stream(void)
 		close(p[0]);
 		for (i = 0; i < CHUNK; i++)
 			buf[i] = i * 7;
-		while (now() - start < budget_ns) /* whole chunks only */
+		do /* whole chunks only, and one at least */
 			for (i = 0; i < CHUNK; i += got)
 				if ((got = write(p[1], buf + i, CHUNK - i)) <= 0)
 					wrong("write to a pipe", got);
+		while (now() - start < budget_ns);
 		_exit(0);
 	}
 	close(p[1]);
