@@ -88,7 +88,7 @@ func startZygote(a *Area, proc string) (int, error) {
 		Dir:   proc,
 		Env:   []string{},
 		Files: []uintptr{none, none, none, uintptr(a.fd), uintptr(a.theirs)},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
 		return 0, fmt.Errorf("starting the stub: %w", err)

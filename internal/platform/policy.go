@@ -27,8 +27,9 @@ const (
 	yields      = 20
 	spinMicros  = 20
 	gapMicros   = 200
-	denseMicros = 4  // guest time between calls below which spinning pays
-	thinMicros  = 12 // above which it does not
+	denseMicros = 8  // guest time between calls below which spinning pays
+	thinMicros  = 20 // above which it does not
+	pinMicros   = 24 // below which the pair is put on one CPU
 	denseCalls  = 100
 	cutMicros   = 100
 	yieldBan    = 20000
@@ -225,7 +226,7 @@ func (p *policy) sample(t *Thread) {
 	avg := p.avg / 16
 	switch p.mode.Load() {
 	case modeFree:
-		if avg < 2*thinMicros*us {
+		if avg < pinMicros*us {
 			p.pin(t, int(t.slot.cpu))
 		}
 	case modeHand:
