@@ -11,7 +11,7 @@ import (
 // of what lives.
 const (
 	gcFloor   = 8 << 20
-	gcPercent = 50
+	gcPercent = 100
 )
 
 // tuneGC takes over the collector's pace at the first collection. Until then the
