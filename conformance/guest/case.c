@@ -353,3 +353,8 @@ int main(int argc, char **argv) {
 	if (dir && chdir("/") == 0) remove_tree(scratch);
 	return code;
 }
+
+void until(atomic_int *w, int v) {
+	while (atomic_load(w) != v)
+		sched_yield();
+}

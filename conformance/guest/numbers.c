@@ -12,15 +12,6 @@ static int warm(void) {
 	return d;
 }
 
-static void until(atomic_int *w, int v) {
-	while (atomic_load(w) != v)
-		sched_yield();
-}
-
-static atomic_int *words(void) {
-	return OK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-}
-
 CASE(lowest_number) {
 	int d = warm();
 	EQ(d, 3);
@@ -77,7 +68,7 @@ CASE(closed_is_closed) {
 
 CASE(pipes_end_at_once) {
 	int d = warm(), p[2];
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	OK(pipe2(p, O_NONBLOCK));
 	CHILD(c) {
 		char x;
@@ -93,7 +84,7 @@ CASE(pipes_end_at_once) {
 
 CASE(locks_end_at_once) {
 	int d = warm();
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	spew("l", "");
 	CHILD(c) {
 		int l = OK(open("l", O_RDONLY));
@@ -117,7 +108,7 @@ CASE(locks_end_at_once) {
 
 CASE(others_see_the_table) {
 	int d = warm();
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	pid_t me = getpid();
 	CHILD(c) {
 		char path[64], link[256];
@@ -146,7 +137,7 @@ CASE(others_see_the_table) {
 
 CASE(close_is_told_of) {
 	int d = warm();
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	spew("f", "x");
 	CHILD(c) {
 		int n = OK(inotify_init());
@@ -274,7 +265,7 @@ CASE(directory_read_again) {
 		for (int k = 0; k < 20; k++)
 			OK(close(OK(dup(0))));
 	}
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	for (int i = 0; i < 10; i++) {
 		warm();
 		char b[4096];

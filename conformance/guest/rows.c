@@ -22,18 +22,9 @@ static void took(int fd, int n) {
 		EQ(b[i], 'a' + i % 26);
 }
 
-static void until(atomic_int *w, int v) {
-	while (atomic_load(w) != v)
-		sched_yield();
-}
-
-static atomic_int *words(void) {
-	return OK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-}
-
 CASE(seen_by_others_at_once) {
 	int p[2];
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	OK(pipe2(p, O_NONBLOCK));
 	CHILD(c) {
 		for (int i = 1; i <= 600; i++) {
@@ -65,7 +56,7 @@ CASE(seen_by_others_at_once) {
 
 CASE(sleeper_is_woken_by_who_goes_on) {
 	int p[2];
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	OK(pipe(p));
 	CHILD(c) {
 		int e = OK(epoll_create1(0));
@@ -95,7 +86,7 @@ CASE(reader_closes) {
 	OK(close(p[0]));
 	ERR(write(p[1], "x", 1), EPIPE);
 	OK(pipe(p));
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	CHILD(c) {
 		signal(SIGPIPE, SIG_DFL);
 		row(p[1], 20);
@@ -198,7 +189,7 @@ CASE(small_pipe) {
 
 CASE(two_writers_in_order) {
 	int p[2];
-	atomic_int *w = words();
+	atomic_int *w = shared(4096);
 	OK(pipe(p));
 	row(p[1], 20);
 	CHILD(c) {

@@ -50,10 +50,11 @@ type Thread struct {
 	leaving   bool // by Exit
 	freed     bool // guarded by Area.mu
 
-	dead   atomic.Bool
-	acked  atomic.Bool // the goroutine saw that it is dead
-	policy policy
-	settle func() // takes what the stub has posted; nil until the first Lend
+	dead    atomic.Bool
+	kicking atomic.Bool // kickUnborn runs
+	acked   atomic.Bool // the goroutine saw that it is dead
+	policy  policy
+	settle  func() // takes what the stub has posted; nil until the first Lend
 	// sleeper is the Sentry's thread that waits for events here, or is about
 	// to: nag calls it back.
 	sleeper atomic.Pointer[Seat]
@@ -216,8 +217,8 @@ func (t *Thread) wait() Kind {
 // Kick makes the guest's thread stop soon: guest code gives KindInterrupt, a
 // native wait is cut short.
 func (t *Thread) Kick() {
-	if !t.kick() {
-		go t.kickUnborn()
+	if !t.kick() && t.kicking.CompareAndSwap(false, true) {
+		go t.kickUnborn() // one, however many kicks: the slot's word may stay 0
 	}
 }
 
@@ -237,6 +238,7 @@ func (t *Thread) kickUnborn() {
 	for pause := 50 * time.Microsecond; !t.kick() && !t.left(); pause = min(2*pause, 10*time.Millisecond) {
 		time.Sleep(pause)
 	}
+	t.kicking.Store(false)
 }
 
 // left tells whether the thread's slot was given back.

@@ -60,7 +60,7 @@ func (t *Task) parse(p *program, l *loaded) (e abi.Errno) {
 func (t *Task) mayStay(p *program, l *loaded) bool {
 	th := t.plat.th.Load()
 	return th != nil && t.plat.kind == platform.KindSyscall && t.mm.Users() == 1 && t.plat.vforker == nil &&
-		!l.secure && p.access && !th.Process().Dead()
+		!l.secure && l.creds.Permitted&^t.Creds().Permitted == 0 && p.access && !th.Process().Dead()
 }
 
 func (t *Task) spawn(l *loaded) abi.Errno {

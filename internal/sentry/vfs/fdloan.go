@@ -111,7 +111,7 @@ func (t *FDTable) recallLocked() {
 func (t *FDTable) settle() {
 	b := t.borrower
 	t.settling = true // the stub knows already
-	for {
+	for range 2 * FDsLent { // a stub that was tampered with could go on for ever
 		op, ok := b.TakeFD()
 		if !ok {
 			break

@@ -103,3 +103,19 @@ func TestLentToOneUser(t *testing.T) {
 		t.Error("lent for good")
 	}
 }
+
+// endless does more and more.
+type endless struct{ fdStub }
+
+func (*endless) TakeFD() (FDOp, bool) { return FDOp{FD: 63}, true }
+
+// TestEndlessStub: a stub that never stops does not keep the table.
+func TestEndlessStub(t *testing.T) {
+	tab, s := NewFDTable(), &endless{}
+	tab.LendTo(s, 1024)
+	tab.Settle()
+	tab.Recall(false)
+	if s.lent || len(tab.FDs()) != 0 {
+		t.Error("lent", s.lent, tab.FDs())
+	}
+}
