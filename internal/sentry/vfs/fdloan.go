@@ -110,7 +110,7 @@ func (t *FDTable) recallLocked() {
 
 func (t *FDTable) settle() {
 	b := t.borrower
-	t.settling = true // the stub knows already
+	t.settling = true       // the stub knows already
 	for range 2 * FDsLent { // a stub that was tampered with could go on for ever
 		op, ok := b.TakeFD()
 		if !ok {
