@@ -78,7 +78,8 @@ func interrupt() syscall.Signal {
 }
 
 // ^C at any moment: during the start, the trials, any kind of workload, the
-// report. The exit status says so, and nothing is left.
+// report. The exit status says so, nothing is left, and --resume goes on to the
+// same samples as if nothing had been.
 func TestInterruptAtAnyMoment(t *testing.T) {
 	l := newLab(t, "ok", "slow")
 	for after := 5 * time.Millisecond; after < 5*time.Second; after = after * 8 / 5 {
@@ -103,7 +104,33 @@ func TestInterruptAtAnyMoment(t *testing.T) {
 		if done {
 			break
 		}
+		l.resumed(after)
 	}
+}
+
+// resumed goes on with what an interrupted measurement has left, if anything.
+func (l *lab) resumed(after time.Duration) {
+	l.t.Helper()
+	_, err := os.Stat(filepath.Join(l.out, resultsFile))
+	cmd := l.command(nil, "--rounds", "1", "--resume")
+	cmd.Run()
+	code := cmd.ProcessState.ExitCode()
+	if err != nil {
+		if code != exitFailed || !strings.Contains(l.stder.String(), "start without --resume") {
+			l.t.Errorf("nothing was measured in %v, and --resume exits with %d: %s", after, code, l.stder.String())
+		}
+		return
+	}
+	r := l.results()
+	if code != exitOK || !r.Complete {
+		l.t.Errorf("--resume after %v: exit %d, complete %v: %s", after, code, r.Complete, l.stder.String())
+	}
+	for _, c := range r.Cells {
+		if c.Status != results.CellOK || c.Count() != 1 {
+			l.t.Errorf("--resume after %v: %s on %s: %s, %d samples %s", after, c.Workload, c.Runtime, c.Status, c.Count(), c.Why)
+		}
+	}
+	l.nothingRuns()
 }
 
 // needTmpfs are the words that run a command with a tmpfs of that size on dir.
@@ -140,6 +167,43 @@ func TestDiskFillsUp(t *testing.T) {
 	}
 	if !strings.Contains(l.stdout.String(), "| filler | ") {
 		t.Errorf("what was measured is lost: %s", l.stdout.String())
+	}
+	l.nothingRuns()
+}
+
+// The disk of --work fills up while something is measured: that ends the
+// measurement with a message, no cell is blamed, and --resume goes on elsewhere.
+func TestWorkDiskFillsUp(t *testing.T) {
+	l := newLab(t, "ok", "slow")
+	work := filepath.Join(l.dir, "work")
+	before := needTmpfs(t, work, "24m")
+	l.write("workloads.yaml", `workloads:
+  - name: echo
+    command: [/bin/sh, -c, "touch `+l.dir+`/go; echo right"]
+    check: {output: right}
+    metrics: [{name: wall, source: wall}]
+`)
+	// Another program eats all there is from the first run on, as others do.
+	last := len(before) - 1
+	before[last] = strings.Replace(before[last], `exec "$0" "$@"`, `{
+		(until [ -e `+l.dir+`/go ]; do sleep 0.02; done; while :; do cat /dev/zero >> `+work+`/fill 2> /dev/null; done) & eater=$!
+		"$0" "$@"; rc=$?; kill $eater; wait $eater; exit $rc; }`, 1)
+	cmd := l.command(before, "--rounds", "1000", "--work", work)
+	cmd.Run()
+	want := "--work " + work + ": the disk is full"
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(l.stder.String(), want) || !strings.Contains(l.stdout.String(), "ended early") {
+		t.Errorf("exit %d, want %q: %s%s", code, want, l.stder.String(), l.stdout.String())
+	}
+	l.nothingRuns()
+	for _, c := range l.results().Cells {
+		if c.Failures > 0 || c.Status != results.CellPending && c.Status != results.CellOK || l.results().Complete {
+			t.Errorf("%s on %s is blamed: %+v", c.Workload, c.Runtime, c)
+		}
+	}
+	cmd = l.command(nil, "--rounds", "1", "--resume")
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != exitOK || !l.results().Complete {
+		t.Errorf("resume: exit %d: %s", code, l.stder.String())
 	}
 	l.nothingRuns()
 }

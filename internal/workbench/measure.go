@@ -39,6 +39,7 @@ func measure(ctx context.Context, o *options, p *plan, stdout, stderr io.Writer)
 		return exitFailed, err
 	}
 	res.Rounds, res.Limit = p.rounds, p.limit.Seconds()
+	o.space = p.space()
 	s, err := newSite(ctx, o)
 	if err != nil {
 		return exitFailed, err
@@ -57,7 +58,7 @@ func measure(ctx context.Context, o *options, p *plan, stdout, stderr io.Writer)
 	defer closeAll(found)
 	b := &rounds.Bench{
 		Results: res, Runtimes: found, Workloads: p.workloads, Rounds: p.rounds,
-		Dir: s.dir, RootFS: s.rootfs, Bench: s.bench, Image: o.image, DropCache: dropCaches,
+		Dir: s.dir, RootFS: s.rootfs, Bench: s.bench, Image: o.image, DropCache: dropCaches, Full: s.full(o),
 	}
 	before := res.Elapsed
 	clock := func() { res.Elapsed = before + time.Since(begin).Seconds() }
@@ -165,6 +166,7 @@ func finish(o *options, res *results.Results, runErr error, stdout, stderr io.Wr
 		res.Note("The measurement was interrupted; some cells have fewer samples than others, or none.")
 		code, interrupted = exitInterrupted, true
 	case runErr != nil:
+		res.Note(fmt.Sprintf("The measurement ended early; some cells have fewer samples than others, or none: %v.", runErr))
 		code = exitFailed
 	}
 	res.Updated = time.Now()

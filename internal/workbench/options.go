@@ -24,6 +24,7 @@ type options struct {
 	timeLimit, tryLimit         time.Duration
 	rootfs, image, out, work    string
 	resume                      bool
+	space                       uint64 // that must be free below work; 0 for as much as any workload needs
 }
 
 var errHelp = errors.New("help was asked for")
@@ -50,7 +51,7 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.baseline, "baseline", "runc", "")
 	f.IntVar(&o.rounds, "rounds", 0, "")
 	f.DurationVar(&o.timeLimit, "time-limit", 0, "")
-	f.DurationVar(&o.tryLimit, "try-limit", 10*time.Second, "")
+	f.DurationVar(&o.tryLimit, "try-limit", 0, "")
 	f.StringVar(&o.rootfs, "rootfs", "", "")
 	f.StringVar(&o.image, "image", "", "")
 	f.StringVar(&o.out, "out", "report", "")
@@ -76,6 +77,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("--rounds %d: want 1 to 1000", o.rounds)
 	case o.timeLimit < 0:
 		return fmt.Errorf("--time-limit %v: want a positive time", o.timeLimit)
+	case o.tryLimit < 0:
+		return fmt.Errorf("--try-limit %v: want a positive time", o.tryLimit)
 	case o.onlyFiles && o.runtimesFile == "" && o.workloadsFile == "":
 		return errors.New("--only-files needs --runtimes-file or --workloads-file")
 	}

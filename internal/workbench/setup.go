@@ -1,17 +1,20 @@
 package workbench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/workbench/drive"
 	"bulkhead.dev/bulkhead/internal/workbench/guest"
+	"bulkhead.dev/bulkhead/internal/workbench/spec"
 )
 
 func lockThread() { runtime.LockOSThread() }
@@ -26,11 +29,22 @@ type site struct {
 	notes  []string
 }
 
-// Space that must be free before anything starts.
+// Space that must be free before anything starts, and what is left of it when
+// a failed run is blamed on the disk.
 const (
-	needWork = 512 << 20
-	needOut  = 4 << 20
+	needFiles = 512 << 20 // for workloads that write files
+	needWork  = 16 << 20
+	needOut   = 4 << 20
+	noSpace   = 1 << 20
 )
+
+// space is what a measurement needs below --work.
+func (p *plan) space() uint64 {
+	if slices.ContainsFunc(p.workloads, func(w *spec.Workload) bool { return w.Writable }) {
+		return needFiles
+	}
+	return needWork
+}
 
 func newSite(ctx context.Context, o *options) (*site, error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
@@ -39,7 +53,7 @@ func newSite(ctx context.Context, o *options) (*site, error) {
 	if err := room(o.out, needOut, "--out"); err != nil {
 		return nil, err
 	}
-	if err := room(o.work, needWork, "--work"); err != nil {
+	if err := room(o.work, cmp.Or(o.space, needFiles), "--work"); err != nil {
 		return nil, err
 	}
 	removeStale(o.work)
@@ -140,12 +154,28 @@ func (s *site) remove() {
 	drive.RemoveCgroups()
 }
 
-func room(dir string, need uint64, flag string) error {
+// full blames a run's failure on the disk of --work, when that has no room left.
+func (s *site) full(o *options) func(error) error {
+	return func(cause error) error {
+		free, err := space(s.dir)
+		if !errors.Is(cause, unix.ENOSPC) && !errors.Is(cause, unix.EDQUOT) && (err != nil || free >= noSpace) {
+			return nil
+		}
+		return fmt.Errorf("--work %s: the disk is full, %d kB are free: free some space or name another place with --work, and go on with --resume (%w)", o.work, free>>10, cause)
+	}
+}
+
+func space(dir string) (free uint64, err error) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	err = unix.Statfs(dir, &st)
+	return st.Bavail * uint64(st.Bsize), err
+}
+
+func room(dir string, need uint64, flag string) error {
+	free, err := space(dir)
+	if err != nil {
 		return fmt.Errorf("%s %s: %w", flag, dir, err)
 	}
-	free := st.Bavail * uint64(st.Bsize)
 	if free < need {
 		return fmt.Errorf("%s %s: the disk is full: %d MB are free there, %d MB are needed: free some space or name another place with %s", flag, dir, free>>20, need>>20, flag)
 	}

@@ -53,8 +53,8 @@ results.json, matrix.md and index.html into the directory report.
   --out DIR             where the report goes (default report)
   --work DIR            where containers' writable directories are (default /var/tmp)
   --resume              go on with the results in --out
-  --try-limit TIME      how long a runtime's first run may take (default 10s), three
-                        times as long for one with a time-share
+  --try-limit TIME      how long a runtime's first run may take, three times as long for one
+                        with a time-share (default 5s to 10s, by what the baseline's took)
 
 ^C ends the measurement and keeps what was measured. Exit status: 0 measured, 1
 not, or compare found a regression (a figure that is significantly worse by more

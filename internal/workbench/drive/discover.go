@@ -24,13 +24,39 @@ type Runtime struct {
 
 // Finder looks for runtimes.
 type Finder struct {
-	Dir    string   // where drivers keep state
-	RootFS string   // for the trial start
-	Bench  string   // the guest programs
-	Path   []string // directories to look in besides $PATH, first
-	Image  string   // for clients
-	Mode   string   // of the measurement
-	Limit  time.Duration
+	Dir    string        // where drivers keep state
+	RootFS string        // for the trial start
+	Bench  string        // the guest programs
+	Path   []string      // directories to look in besides $PATH, first
+	Image  string        // for clients
+	Mode   string        // of the measurement
+	Limit  time.Duration // of a first run; 0: by what the first runtime's took
+
+	first time.Duration // that
+}
+
+// Bounds of a first run: many times what the first runtime needs, which is the
+// baseline, so that a busy machine breaks nobody and a runtime that hangs costs little.
+const (
+	tryShortest = 5 * time.Second
+	tryLongest  = 10 * time.Second
+	tryTimes    = 50
+)
+
+// limit is how long a runtime's first run may take.
+func (f *Finder) limit(r *spec.Runtime) time.Duration {
+	limit := f.Limit
+	switch {
+	case limit > 0:
+	case f.first == 0:
+		limit = tryLongest
+	default:
+		limit = min(max(tryTimes*f.first, tryShortest), tryLongest)
+	}
+	if r.TimeShare[f.Mode] > 0 {
+		limit *= slowTry
+	}
+	return limit
 }
 
 // Find looks for one runtime and tries to start it. What is wrong with it is
@@ -104,10 +130,7 @@ const slowTry = 3
 
 // try runs the smallest container there is and wants to see it answer.
 func (f *Finder) try(ctx context.Context, r *spec.Runtime, d Driver) error {
-	limit := f.Limit
-	if r.TimeShare[f.Mode] > 0 {
-		limit *= slowTry
-	}
+	limit := f.limit(r)
 	tctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := &Container{ID: fmt.Sprintf("bench-try-%s-%d", r.Name, os.Getpid()), Args: []string{BenchDir + "/" + guest.First},
@@ -116,6 +139,8 @@ func (f *Finder) try(ctx context.Context, r *spec.Runtime, d Driver) error {
 	bad := err != nil || out.Exit != 0 || out.Stdout != guest.Ready
 	if bad {
 		f.clear(d, c)
+	} else if f.first == 0 {
+		f.first = out.Wall
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

@@ -32,11 +32,14 @@ type Bench struct {
 	RootFS    string
 	Bench     string
 	Image     string
-	Save      func() error   // called after every round
-	Progress  func(Progress) // called before every run
-	DropCache func() error   // empties the page cache
+	Save      func() error      // called after every round
+	Progress  func(Progress)    // called before every run
+	DropCache func() error      // empties the page cache
+	Full      func(error) error // says whether a full disk is what made a run fail; nil: nobody looks
 
+	stop    error // what ended the measurement before its time
 	cells   map[place]*results.Cell
+	isLate  bool
 	answers map[string]string // workload: the right answer, or the first one given
 	seq     int
 }
@@ -84,8 +87,12 @@ func (b *Bench) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.late(ctx, b.sorted(warm), b.sorted(cold)); err != nil {
+		return err
+	}
+	b.leftOver(b.Workloads)
 	b.Results.Complete = true
-	return nil
+	return b.save()
 }
 
 // split sorts the workloads into those with warm and with cold caches.
@@ -107,6 +114,9 @@ func (b *Bench) part(ctx context.Context, part []*spec.Workload) error {
 		return nil
 	}
 	for round := range b.Rounds {
+		if round == 1 {
+			part = b.sorted(part)
+		}
 		for _, w := range part {
 			for pass := range w.Repeat {
 				if err := b.pass(ctx, w, round, round*w.Repeat+pass); err != nil {
@@ -122,7 +132,6 @@ func (b *Bench) part(ctx context.Context, part []*spec.Workload) error {
 			break
 		}
 	}
-	b.leftOver(part)
 	return nil
 }
 
@@ -155,16 +164,24 @@ func (b *Bench) pass(ctx context.Context, w *spec.Workload, round, pass int) err
 		if !c.Warmed {
 			b.warmUp(ctx, w, r, c, pass)
 		}
-		if runnable(c) && !c.Has(pass) && ctx.Err() == nil && (r.TimeShare == 0 || b.affordable(r, c)) {
+		if runnable(c) && !c.Has(pass) && b.over(ctx) == nil && (r.TimeShare == 0 || b.affordable(r, c)) {
 			if got := b.once(ctx, w, r, c, time.Duration(w.Timeout)); got != nil {
 				c.Keep(pass, got)
 			}
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := b.over(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// over says why nothing more can be measured, if so.
+func (b *Bench) over(ctx context.Context) error {
+	if b.stop == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return b.stop
 }
 
 // turn says who runs in a pass: whoever can afford it, and the baseline, which
@@ -190,14 +207,14 @@ func (b *Bench) warmUp(ctx context.Context, w *spec.Workload, r *drive.Runtime, 
 	limit, bounded := b.firstRun(w, r)
 	b.report(w, r, true)
 	got := b.once(ctx, w, r, c, limit)
-	if ctx.Err() != nil {
+	if b.over(ctx) != nil {
 		return
 	}
 	c.Warmed = true
 	switch {
 	case c.Status == results.CellHung && bounded:
 		b.tooSlow(c, r, limit)
-	case got != nil && r.TimeShare > 0 && c.Count() == 0 && !b.affordable(r, c):
+	case got != nil && r.TimeShare > 0 && c.Count() == 0 && (b.isLate || !b.affordable(r, c)):
 		c.Keep(pass, got)
 		b.Results.Note(fmt.Sprintf("Where %s has one run, that is its first, without a warm-up: a second did not fit into its share of the time.", r.Title))
 	}
@@ -218,6 +235,11 @@ func (b *Bench) once(ctx context.Context, w *spec.Workload, r *drive.Runtime, c 
 	}
 	if err == nil {
 		err = b.compare(w, answer)
+	}
+	if err != nil && b.Full != nil {
+		if b.stop = b.Full(err); b.stop != nil {
+			return nil // not the cell's fault either
+		}
 	}
 	if err != nil {
 		b.failed(c, err)

@@ -27,7 +27,9 @@ import (
 // cell runs in the first rounds until it has used up its part, samples of two
 // runtimes with the same pass stay pairs. Runtimes with a share of their own
 // begin with the second round: by then it is known what they may take, and the
-// others have figures already, however short the time is.
+// others have figures already, however short the time is, and what each workload
+// costs: from then on the cheapest come first, so that a short share reaches as many
+// as it can. What the rounds leave of the time goes to those that it did not reach.
 
 // margin is what is left for all that is not a run: reports, cleaning up.
 const margin = 0.97
@@ -189,6 +191,10 @@ func (b *Bench) firstRun(w *spec.Workload, r *drive.Runtime) (limit time.Duratio
 	limit = time.Duration(w.Timeout)
 	if b.Deadline.IsZero() || r.TimeShare == 0 {
 		return limit, false
+	}
+	if b.isLate {
+		own := time.Duration(float64(time.Until(b.Deadline)) * margin)
+		return min(own, limit), own < limit
 	}
 	a := b.limits()[r]
 	if own := seconds(min(max(evenParts*a.each, shortest), a.left)); own < limit {

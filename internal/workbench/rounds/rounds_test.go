@@ -77,7 +77,7 @@ func TestOrder(t *testing.T) {
 	if !slices.Equal(log, want) {
 		t.Errorf("got  %q\nwant %q", log, want)
 	}
-	if c := b.Results.Find("w", "A"); c.Count() != 2 || c.Runs != 3 || !b.Results.Complete || saved != 4 {
+	if c := b.Results.Find("w", "A"); c.Count() != 2 || c.Runs != 3 || !b.Results.Complete || saved != 5 {
 		t.Errorf("%+v, saved %d times", c, saved)
 	}
 }
