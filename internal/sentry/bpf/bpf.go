@@ -1,5 +1,6 @@
-// Package bpf checks and runs the classic BPF programs of guests' own seccomp
-// filters (seccomp(2)). A Program never changes once made; it has no locks.
+// Package bpf checks and runs the classic BPF programs of guests: seccomp
+// filters (seccomp(2)), here, and filters of sockets (SO_ATTACH_FILTER of
+// socket(7)), in packet.go. A Program never changes once made; it has no locks.
 //
 // An instruction is struct sock_filter: code u16, jt u8, jf u8, k u32. The
 // machine has an accumulator A, an index X and sixteen words of memory; it

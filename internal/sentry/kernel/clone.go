@@ -40,6 +40,16 @@ func (v *vforkWait) end() {
 const cloneRefused = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
 	unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
 
+// NoNamespace is why the namespaces of flags cannot be made. Mount namespaces
+// belong to every kernel: there are as many as user.max_mnt_namespaces allows,
+// which is 0. The others are options, and EINVAL without them.
+func NoNamespace(flags uint64) abi.Errno {
+	if flags&cloneRefused == unix.CLONE_NEWNS {
+		return unix.ENOSPC
+	}
+	return unix.EINVAL
+}
+
 // Clone is clone(2), fork(2), vfork(2) and clone3(2) (own goroutine, in a call
 // that came through SIGSYS). It gives the child's id.
 func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
@@ -47,7 +57,10 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 		if a.Flags&unix.CLONE_NEWUSER == 0 && !t.Creds().Capable(21 /* CAP_SYS_ADMIN */) {
 			return 0, unix.EPERM
 		}
-		return 0, unix.EINVAL // a kernel without namespaces
+		if a.Flags&(unix.CLONE_NEWNS|unix.CLONE_FS) == unix.CLONE_NEWNS|unix.CLONE_FS {
+			return 0, unix.EINVAL
+		}
+		return 0, NoNamespace(a.Flags)
 	}
 	child, e := t.k.NewTask(t, CloneOptions{Flags: a.Flags, ExitSignal: a.ExitSignal, SetTID: a.SetTID})
 	if e != 0 {

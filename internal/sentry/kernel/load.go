@@ -47,6 +47,7 @@ func (t *Task) parse(p *program, l *loaded) (e abi.Errno) {
 		return e
 	}
 	l.mm = mm.New(t.execPersonality(l.secure)&ADDR_NO_RANDOMIZE != 0)
+	l.mm.InheritMDWE(t.mm)
 	if t.mayStay(p, l) {
 		l.th, l.stays = t.plat.th.Load(), true
 		l.mm.AddProcess(l.th.Process())

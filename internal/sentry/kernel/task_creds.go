@@ -1,6 +1,10 @@
 package kernel
 
-import "bulkhead.dev/bulkhead/internal/sentry/auth"
+import (
+	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/sentry/auth"
+)
 
 // SetCreds publishes new credentials (own goroutine). Where they change what
 // the process is towards others, it becomes undumpable and forgets its
@@ -70,12 +74,19 @@ func (t *Task) SetTimerSlack(ns int64) {
 func (t *Task) Personality() uint32     { return t.personality }
 func (t *Task) SetPersonality(p uint32) { t.personality = p }
 
+// MCEKill and IOFlusher are PR_MCE_KILL's and PR_SET_IO_FLUSHER's (own goroutine).
+func (t *Task) MCEKill() uint32      { return unix.PR_MCE_KILL_DEFAULT - t.mceKill }
+func (t *Task) SetMCEKill(v uint32)  { t.mceKill = unix.PR_MCE_KILL_DEFAULT - v }
+func (t *Task) IOFlusher() bool      { return t.ioFlusher }
+func (t *Task) SetIOFlusher(on bool) { t.ioFlusher = on }
+
 // Flags of personality(2).
 const (
 	MMAP_PAGE_ZERO     = 0x0100000
 	ADDR_NO_RANDOMIZE  = 0x0040000
 	ADDR_COMPAT_LAYOUT = 0x0200000
 	READ_IMPLIES_EXEC  = 0x0400000
+	STICKY_TIMEOUTS    = 0x4000000
 
 	perClearOnSetID = READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE | ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO
 )

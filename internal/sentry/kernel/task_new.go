@@ -132,7 +132,7 @@ func (t *Task) inherit(p *Task, creds *auth.Creds, o *CloneOptions) {
 	t.creds.Store(creds)
 	t.user.Store(p.user.Load())
 	t.startMono = ktime.Mono()
-	t.personality = p.personality
+	t.personality, t.mceKill, t.ioFlusher = p.personality, p.mceKill, p.ioFlusher
 	t.timerSlack.Store(p.timerSlack.Load())
 	t.seccomp.Store(p.seccomp.Load())
 	t.nice.Store(p.nice.Load())

@@ -18,6 +18,8 @@ type procState struct {
 	exitState int
 
 	personality uint32 // own goroutine
+	mceKill     uint32 // PR_MCE_KILL; own goroutine
+	ioFlusher   bool   // PR_SET_IO_FLUSHER; own goroutine
 	startMono   int64  // constant
 
 	// Written by the own goroutine or a privileged other, read by all.

@@ -136,57 +136,6 @@ func (m *MemoryManager) Msync(c vfs.Caller, addr, length uint64, flags uint32) a
 	return e
 }
 
-// Mlock is mlock(2) and munlock(2). Pages are never pinned on the host: a
-// container's memory is the host's to page.
-func (m *MemoryManager) Mlock(addr, length uint64, on bool, lim uint64) abi.Errno {
-	n := roundUp(length + addr&pageMask)
-	addr &^= pageMask
-	if addr+n < addr {
-		return unix.EINVAL
-	}
-	if n == 0 {
-		return 0
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if on && lim != ^uint64(0) {
-		if lim == 0 {
-			return unix.EPERM
-		}
-		if m.locked()+n > lim {
-			return unix.ENOMEM
-		}
-	}
-	if !m.covered(addr, addr+n) {
-		return unix.ENOMEM
-	}
-	m.update(addr, addr+n, func(v *VMA) { v.Locked = on })
-	return 0
-}
-
-// MlockAll is mlockall(2)'s MCL_CURRENT, and munlockall(2).
-func (m *MemoryManager) MlockAll(on bool, lim uint64) abi.Errno {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if on && lim != ^uint64(0) && m.total > lim {
-		return unix.ENOMEM
-	}
-	for _, v := range m.vmas {
-		v.Locked = on
-	}
-	return 0
-}
-
-func (m *MemoryManager) locked() uint64 {
-	n := uint64(0)
-	for _, v := range m.vmas {
-		if v.Locked {
-			n += v.End - v.Start
-		}
-	}
-	return n
-}
-
 // Anonymous calls f for each part of [start, end) that is private memory of no
 // file.
 func (m *MemoryManager) Anonymous(start, end uint64, f func(start, end uint64)) {

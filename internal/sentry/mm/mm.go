@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/platform"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -68,6 +70,9 @@ type MemoryManager struct {
 
 	patches patchState
 	drops   []span // where threads drop pages by themselves
+
+	mdwe   uint32 // PR_SET_MDWE
+	future uint32 // MCL_FUTURE, MCL_ONFAULT
 
 	fixed bool // no address is chosen at random (ADDR_NO_RANDOMIZE); constant
 }
@@ -274,6 +279,9 @@ func (m *MemoryManager) Fork(th *platform.Thread, hostFork func() abi.Errno) (*M
 		n.total += c.End - c.Start
 	}
 	n.patches.fork(&m.patches)
+	if m.mdwe&unix.PR_MDWE_NO_INHERIT == 0 {
+		n.mdwe = m.mdwe
+	}
 	return n, 0
 }
 

@@ -68,11 +68,15 @@ func (m *MemoryManager) mapLocked(th *platform.Thread, v *VMA, o *MapOpts, lengt
 		return nil, 0, e
 	}
 	replaced := uint64(0)
+	populate := o.Flags&unix.MAP_POPULATE | m.lockNew(v, o.Flags)
 	if o.Flags&unix.MAP_FIXED != 0 {
 		replaced = m.bytesIn(addr, addr+length)
 	}
 	if e := m.checkLimits(o.Limits, length, replaced, v); e != 0 {
 		return nil, 0, e
+	}
+	if !o.Hidden && m.denies(v.Prot, v.Prot) {
+		return nil, 0, unix.EACCES
 	}
 	if len(m.vmas) >= maxMaps {
 		return nil, 0, unix.ENOMEM
@@ -83,7 +87,7 @@ func (m *MemoryManager) mapLocked(th *platform.Thread, v *VMA, o *MapOpts, lengt
 	v.Start, v.End = addr, addr+length
 	v.retain()
 	m.insert(v)
-	flags := uint32(unix.MAP_FIXED | unix.MAP_NORESERVE | o.Flags&unix.MAP_POPULATE)
+	flags := uint32(unix.MAP_FIXED | unix.MAP_NORESERVE | populate)
 	if v.Shared {
 		flags |= unix.MAP_SHARED
 	} else {
@@ -136,6 +140,9 @@ func (m *MemoryManager) checkLimits(l *Limits, add, replaced uint64, v *VMA) abi
 	}
 	if l.Data != ^uint64(0) && v.Prot&unix.PROT_WRITE != 0 && !v.Shared && m.data()+add > l.Data {
 		return unix.ENOMEM
+	}
+	if v.Locked && m.locked()+add > l.Memlock {
+		return unix.EAGAIN
 	}
 	return 0
 }
@@ -223,7 +230,7 @@ func (m *MemoryManager) protectable(c vfs.Caller, start, end uint64, prot uint32
 		if prot&unix.PROT_WRITE != 0 && !v.MayWrite {
 			return at, unix.EACCES
 		}
-		if prot&unix.PROT_EXEC != 0 && v.File != nil && NoExec(v.File) {
+		if m.denies(v.Prot, prot) || prot&unix.PROT_EXEC != 0 && v.File != nil && NoExec(v.File) {
 			return at, unix.EACCES
 		}
 		at = min(v.End, end)

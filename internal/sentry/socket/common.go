@@ -68,6 +68,7 @@ type Common struct {
 	busyPoll atomic.Int32
 	peekOff  atomic.Int32
 	tsFlags  atomic.Uint32
+	filter   atomic.Pointer[filterState]
 }
 
 var lastCookie atomic.Uint64
@@ -144,6 +145,7 @@ func (o *Common) Inherit(from *Common) {
 	o.mark.Store(from.mark.Load())
 	o.lingerS.Store(from.lingerS.Load())
 	o.busyPoll.Store(from.busyPoll.Load())
+	o.filter.Store(from.filter.Load())
 }
 
 // Timestamps says whether a receiver wants the time of arrival.

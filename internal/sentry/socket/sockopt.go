@@ -77,6 +77,9 @@ func (o *Common) SetCommonOpt(c vfs.Caller, name int, val []byte) abi.Errno {
 	case unix.SO_SNDTIMEO_OLD, unix.SO_SNDTIMEO_NEW:
 		return setTimeo(&o.sndTimeo, val)
 	}
+	if ok, e := o.setFilterOpt(c, name, val); ok {
+		return e
+	}
 	v, e := Int(val)
 	if e != 0 {
 		return e
@@ -177,8 +180,6 @@ func (o *Common) setIntOpt(c vfs.Caller, name int, v int32, val []byte) abi.Errn
 	case unix.SO_ZEROCOPY:
 		return unix.EOPNOTSUPP // as for a family without zero-copy sends
 	case unix.SO_INCOMING_CPU:
-	case unix.SO_DETACH_FILTER:
-		return unix.ENOENT // filters cannot be attached
 	default:
 		return unix.ENOPROTOOPT
 	}

@@ -65,9 +65,15 @@ func (o *Common) GetCommonOpt(name int) ([]byte, abi.Errno) {
 		return le.AppendUint64(nil, o.cookie), 0
 	case unix.SO_INCOMING_CPU:
 		return PutInt(0), 0
-	case unix.SO_LOCK_FILTER, unix.SO_ZEROCOPY, unix.SO_INCOMING_NAPI_ID:
+	case unix.SO_LOCK_FILTER:
+		f := o.filter.Load()
+		return PutBool(f != nil && f.lock), 0
+	case unix.SO_ZEROCOPY, unix.SO_INCOMING_NAPI_ID:
 		return PutInt(0), 0
 	case unix.SO_GET_FILTER:
+		if o.FilterLen() > 0 {
+			return nil, unix.EACCES // as one that is not kept in its first form
+		}
 		return nil, 0
 	case unix.SO_PEERSEC:
 		return nil, unix.ENOPROTOOPT // no security module

@@ -14,6 +14,7 @@ type shownRow struct {
 	Name   string `json:"name"`
 	State  string `json:"state"` // full, partial, refused
 	Lacks  string `json:"lacks,omitempty"`
+	Note   string `json:"note,omitempty"`
 	Errno  string `json:"errno,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
@@ -31,7 +32,7 @@ func (r *Row) show() shownRow {
 	case r.Missing != "":
 		s.State, s.Lacks = "partial", r.Missing
 	default:
-		s.State = "full"
+		s.State, s.Note = "full", r.Note
 	}
 	return s
 }
@@ -61,9 +62,9 @@ func Print(w io.Writer, args []string) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(rows)
 	}
-	fmt.Fprintf(w, "%3s  %-24s %-8s %s\n", "nr", "call", "state", "what it lacks, or why it is refused")
+	fmt.Fprintf(w, "%3s  %-24s %-8s %s\n", "nr", "call", "state", "what it lacks, what is absent as in a kernel without it, or why it is refused")
 	for _, r := range rows {
-		note := r.Lacks
+		note := r.Lacks + r.Note
 		if r.State == "refused" {
 			note = r.Errno
 			if r.Reason != "" {

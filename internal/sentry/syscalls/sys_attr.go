@@ -9,7 +9,7 @@ import (
 )
 
 // noNodes: the Gofer makes no devices on the host.
-const noNodes = "device nodes on volumes give EPERM, as on file systems of other users' namespaces"
+const noNodes = "device nodes on volumes: EPERM, as in a user namespace"
 
 func init() {
 	register(
@@ -24,8 +24,8 @@ func init() {
 		Row{Nr: unix.SYS_TRUNCATE, Name: "truncate", Args: "path off", Fn: sysTruncate},
 		Row{Nr: unix.SYS_FTRUNCATE, Name: "ftruncate", Args: "fd off", Fn: sysFtruncate},
 		Row{Nr: unix.SYS_UMASK, Name: "umask", Args: "mode", Fn: sysUmask},
-		Row{Nr: unix.SYS_MKNOD, Name: "mknod", Args: "path mode dev", Fn: sysMknod, Missing: noNodes},
-		Row{Nr: unix.SYS_MKNODAT, Name: "mknodat", Args: "fd path mode dev", Fn: sysMknodat, Missing: noNodes},
+		Row{Nr: unix.SYS_MKNOD, Name: "mknod", Args: "path mode dev", Fn: sysMknod, Note: noNodes},
+		Row{Nr: unix.SYS_MKNODAT, Name: "mknodat", Args: "fd path mode dev", Fn: sysMknodat, Note: noNodes},
 	)
 }
 

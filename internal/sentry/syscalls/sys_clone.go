@@ -11,8 +11,8 @@ import (
 
 func init() {
 	register(
-		Row{Nr: unix.SYS_CLONE, Name: "clone", Args: "hex ptr ptr ptr ptr", Fn: sysClone, Missing: "no new namespaces"},
-		Row{Nr: unix.SYS_CLONE3, Name: "clone3", Args: "ptr size", Fn: sysClone3, Missing: "no new namespaces, no CLONE_INTO_CGROUP"},
+		Row{Nr: unix.SYS_CLONE, Name: "clone", Args: "hex ptr ptr ptr ptr", Fn: sysClone, Note: noNamespaces},
+		Row{Nr: unix.SYS_CLONE3, Name: "clone3", Args: "ptr size", Fn: sysClone3, Note: noNamespaces},
 		Row{Nr: unix.SYS_FORK, Name: "fork", Fn: sysFork},
 		Row{Nr: unix.SYS_VFORK, Name: "vfork", Fn: sysVfork},
 		Row{Nr: unix.SYS_EXIT, Name: "exit", Args: "int", Fn: sysExit},
@@ -22,7 +22,7 @@ func init() {
 		Row{Nr: unix.SYS_GET_ROBUST_LIST, Name: "get_robust_list", Args: "pid ptr ptr", Fn: sysGetRobustList},
 		Row{Nr: unix.SYS_RT_SIGRETURN, Name: "rt_sigreturn", Fn: sysRtSigreturn},
 		Row{Nr: unix.SYS_ARCH_PRCTL, Name: "arch_prctl", Args: "int ptr", Fn: sysArchPrctl, Missing: "the GS base is the platform's"},
-		Row{Nr: unix.SYS_FUTEX, Name: "futex", Args: "ptr int uint ptr ptr uint", Fn: sysFutex, Missing: "no priority inheritance (ENOSYS), as a kernel without CONFIG_FUTEX_PI"},
+		Row{Nr: unix.SYS_FUTEX, Name: "futex", Args: "ptr int uint ptr ptr uint", Fn: sysFutex, Note: "priority inheritance: ENOSYS, as without CONFIG_FUTEX_PI"},
 	)
 }
 
@@ -62,8 +62,11 @@ func sysClone3(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	case f(4) > 64, c.Flags&0xff != 0, c.Flags>>32&^uint64(3) != 0, (stack == 0) != (size == 0), nTID > 32, (setTID == 0) != (nTID == 0),
 		c.Flags&(unix.CLONE_THREAD|unix.CLONE_PARENT) != 0 && c.ExitSignal != 0, c.Flags&unix.CLONE_DETACHED != 0:
 		return 0, unix.EINVAL
-	case c.Flags&unix.CLONE_INTO_CGROUP != 0:
-		return 0, unix.EOPNOTSUPP
+	}
+	if c.Flags&unix.CLONE_INTO_CGROUP != 0 {
+		if e := ownCgroup(t, f(10), a[1]); e != 0 {
+			return 0, e
+		}
 	}
 	if size != 0 {
 		c.Stack = stack + size
@@ -84,6 +87,23 @@ func sysClone3(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		}
 	}
 	return t.Clone(&c)
+}
+
+// ownCgroup checks CLONE_INTO_CGROUP's descriptor: the one cgroup that there is
+// to be born in is the caller's own.
+func ownCgroup(t *kernel.Task, num, size uint64) abi.Errno {
+	if num > 1<<31-1 || size < cloneArgsSize2 {
+		return unix.EINVAL
+	}
+	fd, e := t.FDs().Get(int32(num))
+	if e != 0 {
+		return e
+	}
+	defer fd.DecRef()
+	if m := fd.Path.Mount; m == nil || m.FS.Type != "cgroup2" || fd.Path.Dentry != m.Root {
+		return unix.EBADF
+	}
+	return 0
 }
 
 // sysFork is fork(2).

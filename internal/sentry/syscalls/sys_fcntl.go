@@ -14,7 +14,7 @@ import (
 func init() {
 	register(
 		Row{Nr: unix.SYS_FCNTL, Name: "fcntl", Args: "fd flags:fcntl hex", Fn: sysFcntl,
-			Missing: "leases give EINVAL"},
+			Note: "leases: EINVAL, as on file systems without them (FUSE, NFS)"},
 		Row{Nr: unix.SYS_FLOCK, Name: "flock", Args: "fd flags:flock", Fn: sysFlock},
 	)
 }

@@ -18,11 +18,11 @@ func init() {
 		Row{Nr: unix.SYS_SETDOMAINNAME, Name: "setdomainname", Args: "ptr size", Fn: sysSetdomainname},
 		Row{Nr: unix.SYS_SYSINFO, Name: "sysinfo", Args: "ptr", Fn: sysSysinfo},
 		Row{Nr: unix.SYS_PERSONALITY, Name: "personality", Args: "hex", Fn: sysPersonality,
-			Missing: "MMAP_PAGE_ZERO, STICKY_TIMEOUTS and the flags of other systems are kept and change nothing"},
+			Note: "MMAP_PAGE_ZERO maps nothing, as below vm.mmap_min_addr; what Linux keeps for other systems is kept"},
 		Row{Nr: unix.SYS_GETRANDOM, Name: "getrandom", Args: "buf size flags:getrandom", Fn: sysGetrandom},
 		Row{Nr: unix.SYS_SYSLOG, Name: "syslog", Args: "int ptr size", Fn: sysSyslog},
 		Row{Nr: unix.SYS_MEMBARRIER, Name: "membarrier", Args: "int hex int", Fn: sysMembarrier,
-			Missing: "the SYNC_CORE and RSEQ commands give EINVAL, as a kernel without them"},
+			Note: "SYNC_CORE and RSEQ commands: EINVAL, and not in QUERY's answer, as without CONFIG_ARCH_HAS_MEMBARRIER_SYNC_CORE and CONFIG_RSEQ"},
 	)
 }
 

@@ -13,7 +13,7 @@ import (
 func init() {
 	register(
 		Row{Nr: unix.SYS_MEMFD_CREATE, Name: "memfd_create", Args: "str flags:memfd", Fn: sysMemfdCreate,
-			Missing: "MFD_HUGETLB gives ENOSYS"},
+			Note: "MFD_HUGETLB: ENOSYS, as without CONFIG_HUGETLBFS"},
 		Row{Nr: unix.SYS_MEMFD_SECRET, Name: "memfd_secret", Args: "hex", Refuse: unix.ENOSYS,
 			Why: "as where secretmem is not enabled: the Sentry sees all memory of its guest"},
 	)

@@ -10,6 +10,7 @@ import (
 )
 
 func init() {
+	const pinned = "memory is counted and there, but not pinned: a container's memory is the host's to page"
 	register(
 		Row{Nr: unix.SYS_MMAP, Name: "mmap", Args: "ptr size prot mapflags fd off", Fn: sysMmap},
 		Row{Nr: unix.SYS_MUNMAP, Name: "munmap", Args: "ptr size", Fn: sysMunmap},
@@ -19,10 +20,10 @@ func init() {
 		Row{Nr: unix.SYS_BRK, Name: "brk", Args: "ptr", Fn: sysBrk},
 		Row{Nr: unix.SYS_MSYNC, Name: "msync", Args: "ptr size hex", Fn: sysMsync},
 		Row{Nr: unix.SYS_MINCORE, Name: "mincore", Args: "ptr size ptr", Fn: sysMincore},
-		Row{Nr: unix.SYS_MLOCK, Name: "mlock", Args: "ptr size", Fn: sysMlock, Missing: "counts, but pins nothing on the host"},
-		Row{Nr: unix.SYS_MLOCK2, Name: "mlock2", Args: "ptr size hex", Fn: sysMlock2, Missing: "as mlock"},
+		Row{Nr: unix.SYS_MLOCK, Name: "mlock", Args: "ptr size", Fn: sysMlock, Missing: pinned},
+		Row{Nr: unix.SYS_MLOCK2, Name: "mlock2", Args: "ptr size hex", Fn: sysMlock2, Missing: pinned},
 		Row{Nr: unix.SYS_MUNLOCK, Name: "munlock", Args: "ptr size", Fn: sysMunlock},
-		Row{Nr: unix.SYS_MLOCKALL, Name: "mlockall", Args: "hex", Fn: sysMlockall, Missing: "as mlock"},
+		Row{Nr: unix.SYS_MLOCKALL, Name: "mlockall", Args: "hex", Fn: sysMlockall, Missing: pinned},
 		Row{Nr: unix.SYS_MUNLOCKALL, Name: "munlockall", Fn: sysMunlockall},
 		Row{Nr: unix.SYS_REMAP_FILE_PAGES, Name: "remap_file_pages", Args: "ptr size prot int hex", Refuse: unix.ENOSYS, Why: "deprecated; as a kernel without it"},
 		Row{Nr: unix.SYS_PKEY_MPROTECT, Name: "pkey_mprotect", Args: "ptr size prot int", Fn: sysPkeyMprotect},
@@ -33,7 +34,7 @@ func init() {
 
 func limits(t *kernel.Task) *mm.Limits {
 	tg := t.ThreadGroup()
-	return &mm.Limits{AS: tg.LimitCur(kernel.RLIMIT_AS), Data: tg.LimitCur(kernel.RLIMIT_DATA), Stack: tg.LimitCur(kernel.RLIMIT_STACK)}
+	return &mm.Limits{AS: tg.LimitCur(kernel.RLIMIT_AS), Data: tg.LimitCur(kernel.RLIMIT_DATA), Stack: tg.LimitCur(kernel.RLIMIT_STACK), Memlock: memlock(t)}
 }
 
 func memlock(t *kernel.Task) uint64 {
@@ -73,6 +74,9 @@ func sysMmap(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		}
 	default:
 		return 0, unix.EINVAL
+	}
+	if flags&unix.MAP_LOCKED != 0 && memlock(t) == 0 {
+		return 0, unix.EPERM
 	}
 	if flags&unix.MAP_HUGETLB != 0 {
 		if o.File != nil {
@@ -153,8 +157,12 @@ func sysMincore(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 
 // sysMlock is mlock(2).
 func sysMlock(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	return mlock(t, a, true)
+}
+
+func mlock(t *kernel.Task, a *Args, fill bool) (uint64, abi.Errno) {
 	t.Thread().LetDrop(0, 0) // what is locked is not dropped
-	return 0, t.MM().Mlock(a[0], a[1], true, memlock(t))
+	return 0, t.MM().Mlock(t.Thread(), a[0], a[1], true, fill, memlock(t))
 }
 
 // sysMlock2 is mlock2(2).
@@ -162,12 +170,12 @@ func sysMlock2(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if a[2]&^uint64(unix.MLOCK_ONFAULT) != 0 {
 		return 0, unix.EINVAL
 	}
-	return sysMlock(t, a)
+	return mlock(t, a, a[2]&unix.MLOCK_ONFAULT == 0)
 }
 
 // sysMunlock is munlock(2).
 func sysMunlock(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	return 0, t.MM().Mlock(a[0], a[1], false, 0)
+	return 0, t.MM().Mlock(t.Thread(), a[0], a[1], false, false, 0)
 }
 
 // sysMlockall is mlockall(2).
@@ -180,14 +188,12 @@ func sysMlockall(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if lim == 0 {
 		return 0, unix.EPERM
 	}
-	if flags&unix.MCL_CURRENT == 0 {
-		return 0, 0
-	}
 	t.Thread().LetDrop(0, 0)
-	return 0, t.MM().MlockAll(true, lim)
+	return 0, t.MM().MlockAll(t.Thread(), flags, lim)
 }
 
 // sysMunlockall is munlockall(2).
 func sysMunlockall(t *kernel.Task, a *Args) (uint64, abi.Errno) {
-	return 0, t.MM().MlockAll(false, 0)
+	t.MM().MunlockAll()
+	return 0, 0
 }

@@ -13,7 +13,7 @@ import (
 
 func init() {
 	register(Row{Nr: unix.SYS_MOUNT_SETATTR, Name: "mount_setattr", Args: "fd path flags:at ptr size", Fn: sysMountSetattr,
-		Missing: "MOUNT_ATTR_IDMAP gives EINVAL"})
+		Note: "MOUNT_ATTR_IDMAP: EINVAL, as for file systems that do not allow it"})
 }
 
 // Bits of struct mount_attr beyond those that have MS_* of the same meaning.

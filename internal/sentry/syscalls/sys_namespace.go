@@ -9,13 +9,15 @@ import (
 )
 
 func init() {
-	const none = "new namespaces: EINVAL, as a kernel without them"
 	register(
-		Row{Nr: unix.SYS_UNSHARE, Name: "unshare", Args: "flags:clone", Fn: sysUnshare, Missing: none},
-		Row{Nr: unix.SYS_SETNS, Name: "setns", Args: "fd flags:clone", Fn: sysSetns, Missing: none},
+		Row{Nr: unix.SYS_UNSHARE, Name: "unshare", Args: "flags:clone", Fn: sysUnshare, Note: noNamespaces},
+		Row{Nr: unix.SYS_SETNS, Name: "setns", Args: "fd flags:clone", Fn: sysSetns, Note: noNamespaces},
 		Row{Nr: unix.SYS_REBOOT, Name: "reboot", Args: "hex hex hex ptr", Fn: sysReboot},
 	)
 }
+
+// noNamespaces is what calls with CLONE_NEW… flags say.
+const noNamespaces = "CLONE_NEWNS: ENOSPC, as with user.max_mnt_namespaces 0; other new namespaces: EINVAL, as without CONFIG_*_NS"
 
 const (
 	newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
@@ -34,7 +36,7 @@ func sysUnshare(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		return 0, unix.EPERM
 	}
 	if flags&newNamespaces != 0 {
-		return 0, unix.EINVAL
+		return 0, kernel.NoNamespace(flags)
 	}
 	if flags&(unix.CLONE_THREAD|unix.CLONE_SIGHAND|unix.CLONE_VM) != 0 && !t.Alone(flags&unix.CLONE_VM != 0) {
 		return 0, unix.EINVAL

@@ -14,7 +14,7 @@ func init() {
 	register(
 		Row{Nr: unix.SYS_PIPE, Name: "pipe", Args: "ptr", Fn: sysPipe},
 		Row{Nr: unix.SYS_PIPE2, Name: "pipe2", Args: "ptr flags:open", Fn: sysPipe2,
-			Missing: "O_NOTIFICATION_PIPE gives ENOPKG"},
+			Note: "O_NOTIFICATION_PIPE: ENOPKG, as without CONFIG_WATCH_QUEUE"},
 	)
 }
 

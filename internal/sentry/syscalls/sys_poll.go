@@ -165,6 +165,12 @@ func finishTimed(t *kernel.Task, e abi.Errno, addr uint64, d timeout, encode fun
 	if addr == 0 {
 		return e
 	}
+	if t.Personality()&kernel.STICKY_TIMEOUTS != 0 {
+		if e == abi.ERESTARTNOHAND {
+			return unix.EINTR
+		}
+		return e
+	}
 	var b [abi.TimespecSize]byte
 	encode(b[:], d.left())
 	if t.CopyOut(addr, b[:]) != 0 && e == abi.ERESTARTNOHAND {

@@ -13,8 +13,8 @@ import (
 
 func init() {
 	register(Row{Nr: unix.SYS_PRCTL, Name: "prctl", Args: "int hex hex hex hex", Fn: sysPrctl,
-		Missing: "PR_SET_MM, PR_SET_VMA, PR_SET_MDWE, PR_SET_TSC, PR_SET_SYSCALL_USER_DISPATCH, PR_SET_IO_FLUSHER, " +
-			"PR_SET_MEMORY_MERGE, PR_SCHED_CORE, speculation and machine-check controls: EINVAL, as a kernel without them"})
+		Missing: "PR_SET_TSC with PR_TSC_SIGSEGV (the stub reads the counter) and PR_SET_SYSCALL_USER_DISPATCH are EINVAL; " +
+			"PR_SET_MM, PR_SET_VMA, PR_SET_MEMORY_MERGE, PR_SCHED_CORE and speculation controls are so as in a kernel without them"})
 }
 
 const (
@@ -85,10 +85,63 @@ func sysPrctl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		return 0, unix.EINVAL
 	case unix.PR_GET_SPECULATION_CTRL, unix.PR_SET_SPECULATION_CTRL:
 		return 0, unix.ENODEV
+	case unix.PR_SET_MDWE:
+		if a[2] != 0 || a[3] != 0 || a[4] != 0 {
+			return 0, unix.EINVAL
+		}
+		return 0, t.MM().SetMDWE(a[1])
+	case unix.PR_GET_MDWE:
+		if a[1] != 0 || a[2] != 0 || a[3] != 0 || a[4] != 0 {
+			return 0, unix.EINVAL
+		}
+		return t.MM().MDWE(), 0
+	case unix.PR_MCE_KILL, unix.PR_MCE_KILL_GET:
+		return mceKill(t, a)
+	case unix.PR_SET_IO_FLUSHER, unix.PR_GET_IO_FLUSHER:
+		return ioFlusher(t, a)
 	case prGetAuxv:
 		return getAuxv(t, a)
 	}
 	return prctlCreds(t, a)
+}
+
+// mceKill has when SIGBUS is to come for a page that the hardware lost: kept, as
+// the host tells its own processes alone.
+func mceKill(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	if a[3] != 0 || a[4] != 0 {
+		return 0, unix.EINVAL
+	}
+	if a.Int(0) == unix.PR_MCE_KILL_GET {
+		if a[1] != 0 || a[2] != 0 {
+			return 0, unix.EINVAL
+		}
+		return uint64(t.MCEKill()), 0
+	}
+	switch {
+	case a[1] == unix.PR_MCE_KILL_CLEAR && a[2] == 0:
+		t.SetMCEKill(unix.PR_MCE_KILL_DEFAULT)
+	case a[1] == unix.PR_MCE_KILL_SET && a[2] <= unix.PR_MCE_KILL_DEFAULT:
+		t.SetMCEKill(uint32(a[2]))
+	default:
+		return 0, unix.EINVAL
+	}
+	return 0, 0
+}
+
+// ioFlusher marks who writes a block device's data back: kept, as memory is
+// never taken for the guest by writing its own pages.
+func ioFlusher(t *kernel.Task, a *Args) (uint64, abi.Errno) {
+	get := a.Int(0) == unix.PR_GET_IO_FLUSHER
+	switch {
+	case !t.Creds().Capable(auth.CAP_SYS_RESOURCE):
+		return 0, unix.EPERM
+	case a[2] != 0 || a[3] != 0 || a[4] != 0 || a[1] > 1 || get && a[1] != 0:
+		return 0, unix.EINVAL
+	case get:
+		return uint64(b2u(t.IOFlusher())), 0
+	}
+	t.SetIOFlusher(a[1] == 1)
+	return 0, 0
 }
 
 func einvalUnless(ok bool) abi.Errno {

@@ -15,7 +15,7 @@ func init() {
 	Net.Publish()
 	register(
 		Row{Nr: unix.SYS_SOCKET, Name: "socket", Args: "int flags:sock int", Fn: sysSocket,
-			Missing: "families but AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK give EAFNOSUPPORT; MPTCP, SCTP, UDP-Lite and sock_diag give EPROTONOSUPPORT"},
+			Note: "other families than AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK: EAFNOSUPPORT; MPTCP, SCTP, UDP-Lite and sock_diag: EPROTONOSUPPORT; as without their modules"},
 		Row{Nr: unix.SYS_SOCKETPAIR, Name: "socketpair", Args: "int flags:sock int ptr", Fn: sysSocketpair},
 		Row{Nr: unix.SYS_BIND, Name: "bind", Args: "fd buf size", Fn: sysBind},
 		Row{Nr: unix.SYS_CONNECT, Name: "connect", Args: "fd buf size", Fn: sysConnect},
@@ -26,7 +26,7 @@ func init() {
 		Row{Nr: unix.SYS_GETSOCKNAME, Name: "getsockname", Args: "fd ptr ptr", Fn: sysGetsockname},
 		Row{Nr: unix.SYS_GETPEERNAME, Name: "getpeername", Args: "fd ptr ptr", Fn: sysGetpeername},
 		Row{Nr: unix.SYS_SETSOCKOPT, Name: "setsockopt", Args: "fd int int buf size", Fn: sysSetsockopt,
-			Missing: "SO_ATTACH_FILTER, SO_TIMESTAMPING, UDP_SEGMENT, TCP_FASTOPEN_CONNECT and source-specific multicast are refused"},
+			Missing: "SO_ATTACH_FILTER on TCP, SO_TIMESTAMPING, UDP_SEGMENT and source-specific multicast are refused"},
 		Row{Nr: unix.SYS_GETSOCKOPT, Name: "getsockopt", Args: "fd int int ptr ptr", Fn: sysGetsockopt},
 	)
 }

@@ -12,7 +12,7 @@ import (
 func init() {
 	register(
 		Row{Nr: unix.SYS_SHMGET, Name: "shmget", Args: "hex size hex", Fn: sysShmget,
-			Missing: "SHM_HUGETLB gives EINVAL"},
+			Note: "SHM_HUGETLB: EINVAL, as without CONFIG_HUGETLBFS"},
 		Row{Nr: unix.SYS_SHMAT, Name: "shmat", Args: "int ptr hex", Fn: sysShmat},
 		Row{Nr: unix.SYS_SHMDT, Name: "shmdt", Args: "ptr", Fn: sysShmdt},
 		Row{Nr: unix.SYS_SHMCTL, Name: "shmctl", Args: "int int ptr", Fn: sysShmctl},

@@ -13,17 +13,18 @@ import (
 // Clocks are the host's: most reads are the vDSO's, and come here only from
 // programs that do without it. Nobody sets them from inside.
 func init() {
+	const hostsClock = "setting is EPERM for all, as in a user namespace: the clock is the host's"
 	register(
 		Row{Nr: unix.SYS_TIME, Name: "time", Args: "ptr", Fn: sysTime},
 		Row{Nr: unix.SYS_GETTIMEOFDAY, Name: "gettimeofday", Args: "ptr ptr", Fn: sysGettimeofday},
-		Row{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Args: "ptr ptr", Fn: sysSettimeofday, Missing: "the clock is the host's: EPERM for all"},
+		Row{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Args: "ptr ptr", Fn: sysSettimeofday, Note: hostsClock},
 		Row{Nr: unix.SYS_CLOCK_GETTIME, Name: "clock_gettime", Args: "int ptr", Fn: sysClockGettime},
 		Row{Nr: unix.SYS_CLOCK_GETRES, Name: "clock_getres", Args: "int ptr", Fn: sysClockGetres},
-		Row{Nr: unix.SYS_CLOCK_SETTIME, Name: "clock_settime", Args: "int ptr", Fn: sysClockSettime, Missing: "clocks are the host's: EPERM for all"},
+		Row{Nr: unix.SYS_CLOCK_SETTIME, Name: "clock_settime", Args: "int ptr", Fn: sysClockSettime, Note: hostsClock},
 		Row{Nr: unix.SYS_CLOCK_NANOSLEEP, Name: "clock_nanosleep", Args: "int int ptr ptr", Fn: sysClockNanosleep},
 		Row{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Args: "ptr ptr", Fn: sysNanosleep},
-		Row{Nr: unix.SYS_ADJTIMEX, Name: "adjtimex", Args: "ptr", Fn: sysAdjtimex, Missing: "reading only"},
-		Row{Nr: unix.SYS_CLOCK_ADJTIME, Name: "clock_adjtime", Args: "int ptr", Fn: sysClockAdjtime, Missing: "reading only"},
+		Row{Nr: unix.SYS_ADJTIMEX, Name: "adjtimex", Args: "ptr", Fn: sysAdjtimex, Note: hostsClock},
+		Row{Nr: unix.SYS_CLOCK_ADJTIME, Name: "clock_adjtime", Args: "int ptr", Fn: sysClockAdjtime, Note: hostsClock},
 	)
 }
 

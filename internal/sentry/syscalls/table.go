@@ -29,6 +29,9 @@ type Row struct {
 	Fn   Handler // nil: refused
 	// Missing says what a partial row lacks; empty is full.
 	Missing string
+	// Note is for a full row: which parts are absent as in a kernel that was
+	// built or set up without them, with that kernel's errno.
+	Note string
 	// Refuse is the errno of a row without Fn, as a kernel built without the
 	// call gives it; Why says why.
 	Refuse abi.Errno

@@ -301,6 +301,7 @@ var sysctls = []sysctl{
 	{path: "net/netfilter/nf_conntrack_max", value: "262144", low: 0, hi: maxInt},
 	{path: "abi/vsyscall32", value: "0"},
 	{path: "dev/tty/legacy_tiocsti", value: "0"},
+	{path: "user/max_mnt_namespaces", value: "0"},
 	{path: "user/max_user_namespaces", value: "0", low: 0, hi: maxInt},
 	{path: "user/max_inotify_instances", value: "128", low: 0, hi: maxInt},
 	{path: "user/max_inotify_watches", value: "65536", low: 0, hi: maxInt},

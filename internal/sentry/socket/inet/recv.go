@@ -79,7 +79,13 @@ func (s *Socket) recvNet(m *socket.Msg, flags uint32) (int, abi.Errno) {
 }
 
 func (s *Socket) recvDgram(m *socket.Msg, flags uint32) (int, abi.Errno) {
-	dst := tcpip.SliceWriter(m.Data)
+	keep := 1 << 30
+	if s.Filtered() {
+		s.sieve.mu.Lock()
+		defer s.sieve.mu.Unlock()
+		keep = s.sift()
+	}
+	dst := tcpip.SliceWriter(m.Data[:min(keep, len(m.Data))])
 	r, err := s.ep().Read(&dst, tcpip.ReadOptions{Peek: flags&unix.MSG_PEEK != 0, NeedRemoteAddr: true})
 	switch err.(type) {
 	case nil:
@@ -93,8 +99,8 @@ func (s *Socket) recvDgram(m *socket.Msg, flags uint32) (int, abi.Errno) {
 		return 0, errno(err)
 	}
 	m.Name = sockaddr(m.Name[:0], s.Family, r.RemoteAddr)
-	m.Len = r.Total
-	if r.Total > r.Count {
+	m.Len = min(r.Total, keep)
+	if m.Len > r.Count {
 		m.Flags |= unix.MSG_TRUNC
 	}
 	s.putControl(m, &r.ControlMessages)

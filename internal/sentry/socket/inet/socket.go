@@ -32,6 +32,8 @@ type Socket struct {
 
 	opts options // what netstack does not keep
 
+	sieve sieve
+
 	direct atomic.Pointer[direct] // the connection is inside the sandbox
 	dial   connKey                // under Stack.mu
 
@@ -162,6 +164,9 @@ const pollMask = gwaiter.EventIn | gwaiter.EventOut | gwaiter.EventErr | gwaiter
 func (s *Socket) Ready(*vfs.FileDescription) uint32 {
 	if d := s.direct.Load(); d != nil {
 		return s.readyDirect(d)
+	}
+	if s.Filtered() && !s.isTCP() {
+		s.sifted()
 	}
 	ep := s.ep()
 	ev := uint32(ep.Readiness(pollMask)) & uint32(pollMask)

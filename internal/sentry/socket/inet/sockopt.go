@@ -48,6 +48,8 @@ func (s *Socket) checkOpt(c vfs.Caller, level, name int, val []byte) abi.Errno {
 		return 0
 	case level == unix.SOL_SOCKET && name == unix.SO_REUSEADDR && s.isTCP() && s.tcpState() == tcp.StateError:
 		return 0
+	case level == unix.SOL_SOCKET && name == unix.SO_ATTACH_FILTER && s.isTCP():
+		return unix.ENOPROTOOPT // netstack shows no segments
 	case level == unix.SOL_SOCKET:
 		return s.SetCommonOpt(c, name, val)
 	case level == unix.SOL_IP && name == unix.IP_TRANSPARENT && !c.Creds().Capable(auth.CAP_NET_ADMIN) && !c.Creds().Capable(auth.CAP_NET_RAW):

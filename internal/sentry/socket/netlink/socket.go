@@ -6,6 +6,7 @@ import (
 
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
+	"bulkhead.dev/bulkhead/internal/sentry/bpf"
 	"bulkhead.dev/bulkhead/internal/sentry/socket"
 	"bulkhead.dev/bulkhead/internal/sentry/socket/inet"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -266,6 +267,13 @@ func (s *Socket) SendMsg(c vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 
 // answer puts a datagram into the queue; too many are lost with ENOBUFS.
 func (s *Socket) answer(b []byte) {
+	if s.Filtered() {
+		n := s.Keep(&bpf.Packet{Data: b, Protocol: uint16(s.Protocol)}, 0)
+		if n == 0 {
+			return
+		}
+		b = b[:n]
+	}
 	s.mu.Lock()
 	if int64(s.bytes+len(b)) > s.RcvBuf() && len(s.rx) > 0 {
 		s.lost = true
@@ -313,9 +321,6 @@ func (s *Socket) RecvMsg(_ vfs.Caller, m *socket.Msg, flags uint32) (int, abi.Er
 // SetSockOpt is setsockopt(2).
 func (s *Socket) SetSockOpt(c vfs.Caller, level, name int, val []byte) abi.Errno {
 	if level == unix.SOL_SOCKET {
-		if (name == unix.SO_ATTACH_FILTER || name == unix.SO_DETACH_FILTER) && s.Protocol == unix.NETLINK_KOBJECT_UEVENT {
-			return 0 // libudev's; there is nothing to filter
-		}
 		return s.SetCommonOpt(c, name, val)
 	}
 	if level != unix.SOL_NETLINK {

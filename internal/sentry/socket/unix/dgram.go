@@ -2,6 +2,7 @@ package unix
 
 import (
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/bpf"
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 	"bulkhead.dev/bulkhead/internal/sentry/socket"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -39,11 +40,18 @@ func (s *Socket) sendDgram(c vfs.Caller, m *socket.Msg) (int, abi.Errno) {
 	if s.shut.Load()&sndShutdown != 0 {
 		return 0, unix.EPIPE
 	}
+	keep := len(m.Data)
+	if p.Filtered() {
+		if keep = p.Keep(&bpf.Packet{Data: m.Data}, 0); keep == 0 {
+			m.DropFiles() // tossed, and the sender is not told
+			return len(m.Data), 0
+		}
+	}
 	if s.wmem.Load() >= s.SndBuf() {
 		return 0, unix.EAGAIN
 	}
 	x := newMessage(len(m.Data))
-	x.data = append(x.data, m.Data...)
+	x.data = append(x.data, m.Data[:keep]...)
 	x.owner, x.charge = s, truesize(len(m.Data), skbMaxBuf)
 	x.creds, x.known = s.messageCreds(c, p, m)
 	if p.Timestamps() {
