@@ -32,7 +32,7 @@ setup-test:
 	@scripts/setup-test.sh
 
 check: ## formatting, vet, layering
-	@test -z "$$(gofmt -l cmd internal conformance | tee /dev/stderr)" || { echo 'run: gofmt -w .'; exit 1; }
+	@test -z "$$(gofmt -l cmd internal conformance bench | tee /dev/stderr)" || { echo 'run: gofmt -w .'; exit 1; }
 	go vet ./...
 
 conform: setup-test build ## the conformance cases and programs (CONFORM_RUN=regexp picks)

@@ -18,7 +18,7 @@ if [ -n "$need" ]; then
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $need >/dev/null || exit 1
 fi
 show '1. echo, in a VM that boots the distribution'"'"'s kernel' $B do --wall=vm --no-template -- echo '  hello'
-show '2. the same, the first time from a template (it is made now, once)' $B do --wall=vm -- echo '  hello'
+show '2. the same from a template, which is made now unless it is there' $B do --wall=vm -- echo '  hello'
 show '3. the same again, from the template' $B do --wall=vm -- echo '  hello'
 show '4. find /usr/bin -type f' $B do --wall=vm -- sh -c 'find /usr/bin -type f | wc -l | sed "s/^/  files seen: /"'
 [ -x /usr/bin/python3 ] && show '5. a python3 program' $B do --wall=vm -- /usr/bin/python3 -c '

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type options struct {
 
 var errHelp = errors.New("help was asked for")
 
+const defaultBaseline = "runc"
+
 // Rounds and time limits of the two modes.
 const (
 	quickRounds = 10
@@ -48,7 +51,7 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.runtimesFile, "runtimes-file", "", "")
 	f.StringVar(&o.workloadsFile, "workloads-file", "", "")
 	f.BoolVar(&o.onlyFiles, "only-files", false, "")
-	f.StringVar(&o.baseline, "baseline", "runc", "")
+	f.StringVar(&o.baseline, "baseline", defaultBaseline, "")
 	f.IntVar(&o.rounds, "rounds", 0, "")
 	f.DurationVar(&o.timeLimit, "time-limit", 0, "")
 	f.DurationVar(&o.tryLimit, "try-limit", 0, "")
@@ -134,6 +137,10 @@ func (o *options) planRuntimes(p *plan) error {
 			all = nil
 		}
 		all = mergeRuntimes(all, more)
+	}
+	if i := slices.IndexFunc(all, func(r *spec.Runtime) bool { return r.Name == o.baseline }); i < 0 && o.baseline != defaultBaseline {
+		_, err := spec.SelectRuntimes(all, []string{o.baseline})
+		return fmt.Errorf("--baseline: %w", err)
 	}
 	if o.runtimes != "" {
 		if all, err = spec.SelectRuntimes(all, split(o.runtimes)); err != nil {

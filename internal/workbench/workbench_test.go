@@ -211,6 +211,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"--workloads", "nope"}, `no workload is called "nope": there are start,`},
 		{[]string{"--runtimes", "nope"}, `no runtime is called "nope": there are runc,`},
+		{[]string{"--baseline", "nope"}, `--baseline: no runtime is called "nope": there are runc,`},
 		{[]string{"--workloads-file", bad}, bad + `:2: unknown field "nam" in a workload`},
 		{[]string{"--workloads-file", "/nonexistent.yaml"}, "/nonexistent.yaml: no such file"},
 		{[]string{"--quick", "--full"}, "exclude each other"},
@@ -239,7 +240,7 @@ func TestResumeOfNothing(t *testing.T) {
 
 func TestNothingStarts(t *testing.T) {
 	l := newLab(t, "absent")
-	if code := l.bench(context.Background()); code != exitFailed || !strings.Contains(l.stder.String(), "none of the runtimes starts") {
+	if code := l.bench(context.Background(), "--baseline", "absent"); code != exitFailed || !strings.Contains(l.stder.String(), "none of the runtimes starts") {
 		t.Errorf("exit %d: %s", code, l.stder.String())
 	}
 }

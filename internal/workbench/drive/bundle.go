@@ -78,7 +78,7 @@ func (c *Container) spec() *specs.Spec {
 		Mounts: c.mounts(),
 		Linux: &specs.Linux{
 			Seccomp:     c.Seccomp,
-			CgroupsPath: "/" + CgroupParent + "/" + c.ID,
+			CgroupsPath: c.cgroup(),
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
 				{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace},
@@ -87,6 +87,14 @@ func (c *Container) spec() *specs.Spec {
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
 	}
+}
+
+// cgroup is the container's; an ordinary user may make none.
+func (c *Container) cgroup() string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	return "/" + CgroupParent + "/" + c.ID
 }
 
 func (c *Container) mounts() []specs.Mount {

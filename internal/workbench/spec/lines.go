@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -16,7 +17,7 @@ import (
 func decode(file string, data []byte, into any) (*yaml.Node, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(data, &root); err != nil {
-		return nil, explain(file, err)
+		return nil, fmt.Errorf("%s: %s", place(file, badLine(data, reason(err))), reason(err))
 	}
 	if len(root.Content) == 0 {
 		return nil, fmt.Errorf("%s: the file is empty", file)
@@ -27,6 +28,38 @@ func decode(file string, data []byte, into any) (*yaml.Node, error) {
 		return nil, explain(file, err)
 	}
 	return root.Content[0], nil
+}
+
+// reason is a syntax error without the decoder's own line, which is that of
+// something around the mistake.
+func reason(err error) string {
+	if m := lineError.FindStringSubmatch(err.Error()); m != nil {
+		return m[2]
+	}
+	return strings.TrimPrefix(err.Error(), "yaml: ")
+}
+
+// badLine finds the line of a syntax error: the first at which the text so far
+// has the same mistake. It is 0 in a file too long to look.
+func badLine(data []byte, why string) int {
+	const longest = 64 << 10
+	if len(data) > longest {
+		return 0
+	}
+	line, end := 0, 0
+	for end < len(data) {
+		if i := bytes.IndexByte(data[end:], '\n'); i >= 0 {
+			end += i + 1
+		} else {
+			end = len(data)
+		}
+		line++
+		var n yaml.Node
+		if err := yaml.Unmarshal(data[:end], &n); err != nil && reason(err) == why {
+			return line
+		}
+	}
+	return line
 }
 
 var (

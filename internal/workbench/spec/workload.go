@@ -7,8 +7,11 @@
 package spec
 
 import (
+	"fmt"
 	"regexp"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Kind says how a workload drives a container.
@@ -90,11 +93,14 @@ type Check struct {
 // Duration is a time such as 90s or 2m.
 type Duration time.Duration
 
-// UnmarshalText reads time.ParseDuration's form.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
+// UnmarshalYAML reads time.ParseDuration's form.
+func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
+	v, err := time.ParseDuration(n.Value)
+	if err != nil {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: want a time such as 90s or 2m, got %q", n.Line, n.Value)}}
+	}
 	*d = Duration(v)
-	return err
+	return nil
 }
 
 // InMode says whether the workload belongs to a mode.
