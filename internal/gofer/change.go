@@ -44,7 +44,7 @@ func (s *server) make(op wire.FSOp, t *tree, path []byte, o owner, bad bool) uni
 // create makes a regular file, and sends its descriptor.
 func (s *server) create(dir int, name []byte, o owner) unix.Errno {
 	const flags = unix.O_CREAT | unix.O_EXCL | unix.O_RDWR | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, e := openat(dir, name, flags, 0600)
+	fd, e := openat(dir, name, flags, o.mode&0777)
 	if e != 0 {
 		return e
 	}
@@ -60,21 +60,34 @@ func (s *server) create(dir int, name []byte, o owner) unix.Errno {
 // own gives a new file its owner and mode, and encodes its attributes. Without
 // the right to give files away, it stays the Gofer's own.
 func (s *server) own(fd int, o owner) unix.Errno {
-	if e := fchown(fd, uintptr(o.uid), uintptr(o.gid)); e != 0 && e != unix.EPERM {
-		return e
-	}
-	if err := unix.Fchmod(fd, o.mode&07777); err != nil {
-		return err.(unix.Errno)
-	}
 	if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
 		return e
+	}
+	// Mostly it has them already, and each change would be one more for the
+	// host's file system to keep.
+	chown := s.st.Uid != o.uid || s.st.Gid != o.gid
+	if chown {
+		if e := fchown(fd, uintptr(o.uid), uintptr(o.gid)); e != 0 && e != unix.EPERM {
+			return e
+		}
+	}
+	chmod := uint32(s.st.Mode)&07777 != o.mode&07777 || chown && o.mode&(unix.S_ISUID|unix.S_ISGID) != 0
+	if chmod {
+		if err := unix.Fchmod(fd, o.mode&07777); err != nil {
+			return err.(unix.Errno)
+		}
+	}
+	if chown || chmod {
+		if e := statx(fd, zero, unix.AT_EMPTY_PATH, &s.st); e != 0 {
+			return e
+		}
 	}
 	s.putAttr()
 	return 0
 }
 
 func (s *server) mkdir(dir int, name []byte, o owner) unix.Errno {
-	if e := sysName(unix.SYS_MKDIRAT, dir, name, 0700, 0, 0); e != 0 {
+	if e := sysName(unix.SYS_MKDIRAT, dir, name, uintptr(o.mode&0777|0700), 0, 0); e != 0 {
 		return e
 	}
 	fd, e := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -173,7 +186,7 @@ func (s *server) tmpfile(t *tree, path []byte, o owner, bad bool) unix.Errno {
 	if e := s.mayEnter(t, dir); e != 0 {
 		return e
 	}
-	fd, e := openat(dir, []byte(".\x00"), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0600)
+	fd, e := openat(dir, []byte(".\x00"), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, o.mode&0777)
 	if e != 0 {
 		return e
 	}

@@ -114,6 +114,16 @@ func TestSharedMessages(t *testing.T) {
 			return 0
 		}
 	}
+	pair := func(paths ...string) func() abi.Errno {
+		return func() (e abi.Errno) {
+			for _, p := range paths {
+				if e = stat(p)(); e == 0 {
+					e = read(p)()
+				}
+			}
+			return e
+		}
+	}
 	open := func(path string, flags uint32) func() abi.Errno {
 		return func() abi.Errno {
 			fd, e := vfs.Open(c, at, path, vfs.OpenHow{Flags: flags | unix.O_CREAT | unix.O_WRONLY, Mode: 0600})
@@ -137,6 +147,11 @@ func TestSharedMessages(t *testing.T) {
 		{"a directory", 1, 0, func() abi.Errno { return vfs.Mkdir(c, at, "/dir", 0755) }},
 		{"a directory that exists", 1, unix.EEXIST, func() abi.Errno { return vfs.Mkdir(c, at, "/dir", 0755) }},
 		{"a symbolic link", 1, 0, func() abi.Errno { return vfs.Symlink(c, "x", at, "/sym") }},
+		{"files looked at and opened, at first", 4, 0, pair("/there", "/other")},
+		{"then", 3, 0, pair("/there", "/other")},
+		{"and then", 2, 0, pair("/there", "/other")},
+		{"without opening", 2, 0, func() abi.Errno { stat("/there")(); return stat("/other")() }},
+		{"after that", 4, 0, pair("/there", "/other")},
 		{"a path", 1, 0, stat("/deep/er/f")},
 		{"that again", 1, 0, stat("/deep/er/f")},
 		{"a name that does not exist", 1, unix.ENOENT, stat("/deep/er/none")},

@@ -20,6 +20,7 @@ type foreseen struct {
 	entry *entry    // nil: e tells why
 	e     abi.Errno // 0, ENOENT
 	at    int64
+	guess bool // nobody has asked for it: a file that will be opened, perhaps
 }
 
 // Foresee asks for all components of path in one message, unless the first is
@@ -30,6 +31,9 @@ func (i *inode) Foresee(c vfs.Caller, path string, open bool) {
 		return
 	}
 	names := plainNames(path)
+	if open && len(names) == 1 {
+		i.pairs.opens(c, names[0])
+	}
 	if len(names) == 0 || i.seen.Load().answers(c, names[0]) || i.trusted(names[0]) {
 		return
 	}
@@ -97,7 +101,7 @@ func (i *inode) foresee(c vfs.Caller, name string, e *entry, err abi.Errno) {
 	if err != 0 && err != unix.ENOENT {
 		return
 	}
-	drop(i.seen.Swap(&foreseen{c, name, e, err, ktime.Mono()}))
+	drop(i.seen.Swap(&foreseen{c: c, name: name, entry: e, e: err, at: ktime.Mono()}))
 }
 
 // unforesee drops what was foreseen: the guest changes the directory.
@@ -126,6 +130,18 @@ func (i *inode) answer(c vfs.Caller, name string) (*entry, abi.Errno) {
 			return f.entry, f.e
 		}
 		drop(f)
+		if f.guess {
+			i.pairs.missed()
+		}
 	}
-	return i.ask(name, false)
+	if !i.pairs.looks(c, name) {
+		return i.ask(name, false)
+	}
+	e, err := i.ask(name, true)
+	if err == 0 && e.opened != nil {
+		again := &entry{name: e.name, target: e.target, attr: e.attr, num: e.num, typ: e.typ, opened: e.opened}
+		e.opened = nil
+		drop(i.seen.Swap(&foreseen{c: c, name: e.name, entry: again, at: ktime.Mono(), guess: true}))
+	}
+	return e, err
 }

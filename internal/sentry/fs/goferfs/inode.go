@@ -33,6 +33,7 @@ type inode struct {
 	xattrs *[]string // names, if known (exclusive mounts)
 
 	seen    atomic.Pointer[foreseen]
+	pairs   pairs
 	fetched atomic.Int64 // when the attributes came with a name
 	checked atomic.Int64 // when a shared directory was last found in its place
 	whole   atomic.Bool  // dir is complete
