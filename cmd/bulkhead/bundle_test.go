@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -61,23 +63,60 @@ func TestReadonlyRoot(t *testing.T) {
 }
 
 // TestPidsLimitIsReached: the guest has as many tasks as the limit says, not one
-// more, and none of the sandbox's own count.
+// more, and none of the sandbox's own count, whatever the host's cgroup has.
 func TestPidsLimitIsReached(t *testing.T) {
-	for _, tc := range []struct {
-		sleepers string
-		code     int
-	}{{"1 2 3 4", 0}, {"1 2 3 4 5", 2}} {
-		v := newVictim(t, false)
-		limit := int64(6)
-		v.edit(func(s *specs.Spec) {
-			s.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}
-			s.Process.Args = []string{"busybox", "sh", "-c", "for i in " + tc.sleepers + "; do busybox sleep 1000 & done; busybox true; exit 0"}
+	for name, behind := range map[string][]string{"as the host has it": nil, "v2 only": cgroup2Only()} {
+		t.Run(name, func(t *testing.T) {
+			for _, tc := range []struct{ limit, sleepers int64 }{{6, 4}, {6, 5}, {150, 148}, {150, 149}} {
+				v := newVictim(t, false)
+				if v.behind = behind; behind != nil {
+					v.needCgroup2(t)
+				}
+				v.edit(func(s *specs.Spec) {
+					s.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &tc.limit}}
+					s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup"})
+					s.Process.Args = []string{"busybox", "sh", "-c", "read m < /sys/fs/cgroup/pids.max; echo max $m; for i in $(busybox seq $0); do busybox sleep 1000 & done; busybox true; exit 0", fmt.Sprint(tc.sleepers)}
+				})
+				code, said := v.run()
+				if behind != nil && strings.Contains(said, "pids.max: no such file") {
+					t.Skipf("the host's pids controller is not of v2: %s", said)
+				}
+				want := 0
+				if tc.sleepers > tc.limit-2 { // beside the shell, and true
+					want = 2
+				}
+				if code != want || (code != 0) != strings.Contains(said, "can't fork") || !strings.HasPrefix(said, fmt.Sprint("max ", tc.limit)) {
+					t.Errorf("%d sleepers: exit code %d, %q; want %d", tc.sleepers, code, said, want)
+				}
+				v.nothingLeft()
+			}
 		})
-		code, said := v.run()
-		if code != tc.code || (code != 0) != strings.Contains(said, "can't fork") {
-			t.Errorf("sleepers %s: exit code %d, %q; want %d", tc.sleepers, code, said, tc.code)
+	}
+}
+
+// TestPidsLimitOfDo: the same without a bundle, for root and, where there is no
+// cgroup at all, for an ordinary user.
+func TestPidsLimitOfDo(t *testing.T) {
+	for _, who := range [][]string{nil, {"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}} {
+		if who != nil && os.Getuid() != 0 {
+			continue
 		}
-		v.nothingLeft()
+		for _, tc := range []struct {
+			sleepers string
+			code     int
+		}{{"1 2 3 4", 0}, {"1 2 3 4 5", 2}} {
+			v := newVictim(t, false)
+			args := append(who, v.program, "do", "--pids", "6", "--", "busybox", "sh", "-c", "for i in "+tc.sleepers+"; do busybox sleep 1000 & done; busybox true; exit 0")
+			cmd := exec.Command(args[0], args[1:]...)
+			cmd.Dir = "/"
+			out, err := cmd.CombinedOutput()
+			if cmd.ProcessState == nil {
+				t.Fatal(err)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != tc.code || (code != 0) != strings.Contains(string(out), "can't fork") {
+				t.Errorf("%v, sleepers %s: exit code %d, %q; want %d", who, tc.sleepers, code, out, tc.code)
+			}
+		}
 	}
 }
 

@@ -14,11 +14,8 @@ import (
 // those are not what this shows.
 func TestCgroup2Only(t *testing.T) {
 	v := newVictim(t, false)
-	const only = `umount -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup && exec "$0" "$@"`
-	v.behind = []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", only}
-	if out, err := exec.Command(v.behind[0], append(v.behind[1:], "true")...).CombinedOutput(); err != nil {
-		t.Skipf("no cgroup2 may be mounted here: %v %s", err, out)
-	}
+	v.behind = cgroup2Only()
+	v.needCgroup2(t)
 	v.must("create", "--bundle", v.bundle, "k")
 	v.must("start", "k")
 	v.must("exec", "k", "busybox", "true")
@@ -40,6 +37,20 @@ func TestCgroup2Only(t *testing.T) {
 	v.must("delete", "k")
 	if _, err := os.Stat(dirs[0]); err == nil {
 		t.Errorf("left: %s", dirs[0])
+	}
+}
+
+// cgroup2Only is what runs a command where there is nothing but cgroup v2.
+func cgroup2Only() []string {
+	const only = `umount -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup && exec "$0" "$@"`
+	return []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", only}
+}
+
+// needCgroup2 skips the test where that cannot be.
+func (v *victim) needCgroup2(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command(v.behind[0], append(v.behind[1:], "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no cgroup2 may be mounted here: %v %s", err, out)
 	}
 }
 

@@ -456,3 +456,38 @@ func TestPidFD(t *testing.T) {
 		t.Fatal(e)
 	}
 }
+
+// TestPidsLimit: the kernel's own limit is exact, for threads as for processes, a
+// zombie counts until it is waited for, and a change holds at once.
+func TestPidsLimit(t *testing.T) {
+	k, init := newTest(t)
+	k.SetPidsLimit(3)
+	another := func(flags uint64) (*Task, abi.Errno) {
+		return k.NewTask(init, CloneOptions{Flags: flags, ExitSignal: SIGCHLD})
+	}
+	thread(t, init)
+	c := fork(t, init, 0)
+	for _, flags := range []uint64{0, threadFlags} {
+		if _, e := another(flags); e != unix.EAGAIN {
+			t.Errorf("a fourth task, flags %#x: %v", flags, e)
+		}
+	}
+	exit(c, 0)
+	if _, e := another(0); e != unix.EAGAIN {
+		t.Errorf("beside a zombie: %v", e)
+	}
+	if _, err := wait(init, 0); err != nil {
+		t.Fatal(err)
+	}
+	fork(t, init, 0)
+	if _, e := another(0); e != unix.EAGAIN {
+		t.Errorf("a fourth again: %v", e)
+	}
+	k.SetPidsLimit(4)
+	fork(t, init, 0)
+	if _, e := another(threadFlags); e != unix.EAGAIN {
+		t.Errorf("a fifth: %v", e)
+	}
+	k.SetPidsLimit(0)
+	thread(t, init)
+}
