@@ -107,7 +107,7 @@ func TestRequeue(t *testing.T) {
 // TestStubUnderAttack: jumps into the stub, writes over the shared pages, other ways into the host's kernel.
 func TestStubUnderAttack(t *testing.T) {
 	prog := hostile(t, "stub")
-	for _, what := range []string{"jumps", "scribble", "entries"} {
+	for _, what := range []string{"jumps", "scribble", "entries", "loans"} {
 		t.Run(what, func(t *testing.T) {
 			o := behind(t, 4*time.Minute, prog, what)
 			if o.end != "exit status 0" {
@@ -115,5 +115,24 @@ func TestStubUnderAttack(t *testing.T) {
 			}
 			t.Log(strings.Join(o.lines, "; "))
 		})
+	}
+}
+
+// TestExecStays: an exec leaves the process, and the stub's memory in it, only to programs that may do no more than the old
+// one, and that it may read.
+func TestExecStays(t *testing.T) {
+	o := behind(t, time.Minute, hostile(t, "stub"), "stays")
+	want := map[string]string{"the same rights": "stays", "a capability more": "new", "unreadable": "new", "fewer rights": "stays"}
+	if os.Getuid() != 0 {
+		want = map[string]string{"the same rights": "stays"}
+	}
+	if o.end != "exit status 0" || len(o.lines) != len(want) {
+		t.Fatalf("ended with %s:\n%s\n%s", o.end, strings.Join(o.lines, "\n"), o.stderr)
+	}
+	for _, l := range o.lines {
+		what, got, _ := strings.Cut(l, ": ")
+		if want[what] != got {
+			t.Errorf("%s: %s, want %s", what, got, want[what])
+		}
 	}
 }

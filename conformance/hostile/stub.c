@@ -6,16 +6,25 @@
 //   stub scribble   writes over the shared pages while other threads make calls
 //   stub requeue    moves sleeping threads of the Sentry to futexes of the guest's own, while a bystander goes on
 //   stub arguments  prints what passes of arguments that must not
+//   stub loans      writes over what is lent to the stub, a pipe's room and a table of descriptors, while both are used
+//   stub stays      prints after which execs the process's stub memory is the old program's still
 //   stub entries    int 0x80, sysenter, x32 numbers, vsyscall page, wrgsbase
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -229,6 +238,155 @@ static int arguments(void) {
 	return 0;
 }
 
+// What is lent: words of struct slot (stub/layout.h), and struct fds behind the data. A process that shares the memory, but
+// has descriptors of its own, writes over them, so that the table stays lent.
+enum { FD_TAIL = 140, MASK = 144, LOAN = 160, POSTED = 164, DROP_LO = 168, FD_LENT = 184, FD_HEAD = 188, FDS = 0x8c00, POST = 0x8e00 };
+static int lent[2];
+static int lies(void *arg) {
+	static const int words[] = {FD_TAIL, MASK, MASK + 4, LOAN, POSTED, DROP_LO, DROP_LO + 4, DROP_LO + 8, DROP_LO + 12, FD_LENT, FD_HEAD};
+	static const uint32_t some[] = {0, 1, 2, 4, 15, 16, 17, 64, 0x1ff, 0x200, 0x201, 0x7fffffff, 0xffffffff};
+	long kind = (long)arg;
+	for (long n = 0; n < 3000000; n++) {
+		char *slot = (char *)SLOTS + rnd() % 2 * 0x20000;
+		volatile uint32_t *p = (uint32_t *)(slot + words[rnd() % (sizeof words / sizeof *words)]);
+		switch (kind % 4 ? kind % 4 : rnd() % 4) {
+		case 0: *p = rnd() & 1 ? some[rnd() % 13] : rnd(); break;
+		case 1: // operations, and that they were done
+			((volatile uint32_t *)(slot + FDS + 64))[rnd() % 16] = (1 + rnd() % 2) | (rnd() & 0xff) << 8 | (rnd() & 0xff) << 16 | (rnd() & 1) << 24;
+			*(volatile uint32_t *)(slot + FD_HEAD) += rnd() % 20;
+			break;
+		case 2: // bytes, and that they were accepted
+			((volatile char *)(slot + POST))[rnd() % 512] = rnd();
+			*(volatile uint32_t *)(slot + POSTED) = some[rnd() % 13];
+			*(volatile uint32_t *)(slot + LOAN) = lent[1] + 1;
+			break;
+		case 3: // states and flags
+			((volatile unsigned char *)(slot + FDS))[rnd() % 64] = rnd();
+			((volatile uint32_t *)(slot + FDS + 128))[rnd() % 65] = rnd();
+			*(volatile uint32_t *)(slot + FD_LENT) = 1;
+			break;
+		}
+	}
+	_exit(0);
+}
+static void borrower(long kind) {
+	static char stack[65536];
+	char b[4096];
+	seed += kind * 7919;
+	alarm(2);
+	int dir = open("/", O_RDONLY | O_DIRECTORY), file = open("/proc/self/exe", O_RDONLY);
+	for (int i = 0; i < 40; i++) close(dup(i & 1 ? dir : file));
+	for (int i = 0; i < 40; i++) if (write(lent[1], b, 1) != 1) _exit(1);
+	pid_t other = clone(lies, stack + sizeof stack, CLONE_VM | SIGCHLD, (void *)kind);
+	if (other < 0) _exit(2);
+	for (int i = 0; i < 1500; i++) {
+		int d = dup(dir);
+		if (write(lent[1], b, 1 + i % 512) < 0 && errno != EAGAIN) {}
+		fcntl(d, F_GETFL);
+		fcntl(d, F_GETFD);
+		lseek(dir, 0, SEEK_SET);
+		while (syscall(SYS_getdents64, dir, b, sizeof b) > 0) {}
+		close(d);
+		close(open("/", O_RDONLY | O_DIRECTORY));
+	}
+	if (kind & 4) execl("/proc/self/exe", "stub", "nothing", (char *)NULL);
+	if (kind & 8) kill(getpid(), SIGKILL);
+	kill(other, SIGKILL);
+	_exit(0);
+}
+
+// look has the Sentry settle what the borrower's stub has left, from another task.
+static void look(pid_t pid) {
+	char b[8192];
+	snprintf(b, sizeof b, "/proc/%d/fd", pid);
+	DIR *d = opendir(b);
+	if (d) {
+		while (readdir(d)) {}
+		closedir(d);
+	}
+	struct pollfd f = {lent[0], POLLIN, 0};
+	poll(&f, 1, 0);
+	while (read(lent[0], b, sizeof b) > 0) {}
+}
+static int loans(void) {
+	int own[2], hung = 0;
+	char b = 'x', c = 0;
+	if (pipe(own)) return 2;
+	for (long kind = 0; kind < 24; kind++) {
+		if (pipe2(lent, O_NONBLOCK)) return 2;
+		pid_t pid = fork();
+		if (pid == 0) borrower(kind);
+		int status, done = 0;
+		for (int i = 0; i < 3000 && !done; i++) {
+			alarm(60);
+			look(pid);
+			done = waitpid(pid, &status, WNOHANG) == pid;
+			usleep(200);
+		}
+		if (!done) {
+			hung++;
+			kill(pid, SIGKILL);
+			if (waitpid(pid, &status, 0) != pid) return puts("it cannot be ended"), 3;
+		}
+		close(lent[1]);
+		look(getpid());
+		close(lent[0]);
+		for (int i = 0; i < 600; i++) // and own loans are as ever
+			if (write(own[1], &b, 1) != 1 || read(own[0], &c, 1) != 1 || c != b++) return puts("the bystander was harmed"), 3;
+	}
+	printf("lent 24, ended by SIGKILL after a hang %d\n", hung);
+	return 0;
+}
+
+// marker is memory of the thread's stub that nothing uses, and an exec in place does not clear.
+static volatile uint64_t *marker(void) {
+	uint64_t gs;
+	__asm__ volatile("rdgsbase %0" : "=r"(gs));
+	return (uint64_t *)(gs + 2048);
+}
+static const char *unreadable;
+static void mark_and_exec(long kind) {
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct d[2];
+	const char *path = "/proc/self/exe";
+	*marker() = 0x6d61726b;
+	switch (kind) {
+	case 1: // root gets back what it gave up
+		if (syscall(SYS_capget, &h, d)) _exit(1);
+		if (!d[0].permitted) _exit(12);
+		d[0].permitted &= d[0].permitted - 1;
+		d[0].effective = d[0].permitted;
+		d[0].inheritable = 0;
+		if (syscall(SYS_capset, &h, d)) _exit(2);
+		break;
+	case 2: // a program that the caller may not read
+		if (setresuid(1000, 1000, 1000)) _exit(3);
+		path = unreadable;
+		break;
+	case 3: // fewer rights: it may stay
+		if (setresuid(1000, 1000, 1000)) _exit(3);
+		break;
+	}
+	execl(path, "stub", "marked", (char *)NULL);
+	_exit(4);
+}
+static int stays(const char *self) {
+	static const char *what[] = {"the same rights", "a capability more", "unreadable", "fewer rights"};
+	char b[65536], copy[] = "/tmp/unreadable";
+	int in = open("/proc/self/exe", O_RDONLY), out = open(copy, O_WRONLY | O_CREAT | O_EXCL, 0711), n;
+	while ((n = read(in, b, sizeof b)) > 0) if (write(out, b, n) != n) return 2;
+	close(out);
+	unreadable = copy;
+	for (long kind = 0; kind < 4; kind++) {
+		if (kind && geteuid() != 0) continue;
+		int st = child(mark_and_exec, kind);
+		int code = WIFEXITED(st) ? WEXITSTATUS(st) : -1;
+		printf("%s: %s\n", what[kind], code == 10 ? "stays" : code == 11 ? "new" : code == 12 ? "no capabilities" : "failed");
+	}
+	unlink(copy);
+	return 0;
+}
+
 static void entry(long kind) {
 	switch (kind) {
 	case 0: {
@@ -273,5 +431,8 @@ int main(int argc, char **argv) {
 	if (!strcmp(what, "requeue")) return requeue();
 	if (!strcmp(what, "arguments")) return arguments();
 	if (!strcmp(what, "entries")) return entries();
+	if (!strcmp(what, "loans")) return loans();
+	if (!strcmp(what, "stays")) return stays(argv[0]);
+	if (!strcmp(what, "marked")) return *marker() == 0x6d61726b ? 10 : 11;
 	return 2;
 }

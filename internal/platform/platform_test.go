@@ -3,6 +3,7 @@ package platform
 import (
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,4 +166,60 @@ func TestSignalFrame(t *testing.T) {
 	if sp == 0 {
 		t.Fatal("no stack pointer")
 	}
+}
+
+// kickers counts the goroutines that wait to kick a thread which is not there yet.
+func kickers() int {
+	b := make([]byte, 1<<20)
+	return strings.Count(string(b[:runtime.Stack(b, true)]), "(*Thread).Kick in goroutine")
+}
+
+// TestUnbornHasOneKicker: however often a thread is kicked that its parent's next
+// reply is still to clone, one goroutine waits for it; the kick arrives when it is
+// there, and the goroutine ends, as it does where the thread never comes.
+func TestUnbornHasOneKicker(t *testing.T) {
+	th := guest(t, loop)
+	th.Resume(0, 0)
+	unborn := func() *Thread {
+		c, err := th.Clone(CloneState{SP: stackAt + 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			c.Kick()
+		}
+		if n := kickers(); n != 1 {
+			t.Errorf("%d goroutines wait to kick one thread", n)
+		}
+		return c
+	}
+	gone := func() {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); kickers() != 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d goroutines still wait to kick", kickers())
+			}
+		}
+	}
+	c := unborn()
+	if k := th.Resume(0, 0); k != KindSyscall {
+		t.Fatal("parent", k)
+	}
+	k := c.Resume(0, 0)
+	for end := time.Now().Add(20 * time.Second); k == KindSyscall && time.Now().Before(end); {
+		k = c.Resume(0, 0)
+	}
+	if k != KindInterrupt {
+		t.Errorf("the thread was not kicked: event %d", k)
+	}
+	gone()
+	c.Exit(0, 0)
+	c.Free()
+	c = unborn()
+	c.Unborn()
+	if k := c.Next(); k != KindDied {
+		t.Errorf("a thread that never came: event %d", k)
+	}
+	c.Free()
+	gone()
 }
