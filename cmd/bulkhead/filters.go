@@ -15,7 +15,7 @@ import (
 
 // shownRule is a rule of a filter as JSON has it; `bulkhead audit` reads it.
 type shownRule struct {
-	Process string         `json:"process"` // guest, sentry, gofer, hypervisor, virtiofsd
+	Process string         `json:"process"` // guest, sentry, gofer, hypervisor, virtiofsd, monitor
 	Nr      uint32         `json:"nr"`
 	Name    string         `json:"name"`
 	Checked bool           `json:"checked"` // arguments are looked at
@@ -45,6 +45,7 @@ func filterRules() []shownRule {
 	add("gofer", gofer.Filter(true).Rules)
 	add("hypervisor", filters.QEMU(filters.AnyID, filters.AnyID).Allowed())
 	add("virtiofsd", filters.Virtiofsd().Allowed())
+	add("monitor", filters.Monitor(filters.Everything).Allowed())
 	return out
 }
 
@@ -73,7 +74,8 @@ func printFilters(w io.Writer, args []string) error {
 			calls[r.Process] = append(calls[r.Process], r.Nr)
 		}
 	}
-	_, err := fmt.Fprintf(w, "host calls that the filters allow: guest %d (from inside the stub only), sentry %d, gofer %d;\nVM wall, before the filters that these programs add themselves: hypervisor %d, virtiofsd %d\n",
-		len(calls["guest"]), len(calls["sentry"]), len(calls["gofer"]), len(calls["hypervisor"]), len(calls["virtiofsd"]))
+	_, err := fmt.Fprintf(w, "host calls that the filters allow: guest %d (from inside the stub only), sentry %d, gofer %d;\n"+
+		"VM wall: monitor %d; before the filters that these programs add themselves: hypervisor %d, virtiofsd %d\n",
+		len(calls["guest"]), len(calls["sentry"]), len(calls["gofer"]), len(calls["monitor"]), len(calls["hypervisor"]), len(calls["virtiofsd"]))
 	return err
 }

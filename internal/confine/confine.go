@@ -36,6 +36,7 @@ const (
 	WriteFile = 1 << 1
 	ReadFile  = 1 << 2
 	ReadDir   = 1 << 3
+	Remove    = 1<<4 | 1<<5 // directories and files
 	// Change is to make and remove entries of a directory, but for device
 	// nodes: remove_dir, remove_file, make_dir, make_reg, make_sock, make_fifo,
 	// make_sym.

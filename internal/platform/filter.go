@@ -38,7 +38,9 @@ var guestRules = []guestRule{
 	}},
 	{unix.SYS_EXIT, "exit", "the end of a thread", nil},
 	{unix.SYS_SIGALTSTACK, "sigaltstack", "the stub's stack in a new thread", nil},
-	{unix.SYS_PRCTL, "prctl", "PR_SET_PDEATHSIG alone: a child dies with the Sentry", func(b *bpf) {
+	{unix.SYS_PRCTL, "prctl", "PR_SET_PDEATHSIG with SIGKILL alone: a child dies with the Sentry", func(b *bpf) {
+		b.load(dataArgs + 8)
+		b.unless(uint32(unix.SIGKILL), retKillProcess)
 		b.argIn(0, ^uint32(0), unix.PR_SET_PDEATHSIG)
 	}},
 }
@@ -50,6 +52,9 @@ const (
 	flagsVfork = unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID |
 		unix.CLONE_CHILD_CLEARTID | uint32(unix.SIGCHLD)
 )
+
+// KickSignal calls a guest's thread back to look at what has changed.
+const KickSignal = sigKick
 
 // Offsets in struct seccomp_data, and results (seccomp(2)).
 const (

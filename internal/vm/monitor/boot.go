@@ -49,12 +49,15 @@ type machine struct {
 	cpus       int
 }
 
+// scratchParent is where the monitor's directory is without a mount namespace.
+const scratchParent = "/dev/shm"
+
 // prepareRoot gives the monitor a /proc of its own PID namespace and a place
 // for its files, which go with it.
 func (m *monitor) prepareRoot() error {
 	p := &m.cfg.Container.Privileges
 	if !p.MountNamespace {
-		dir, err := os.MkdirTemp("/dev/shm", "bulkhead-vm-")
+		dir, err := os.MkdirTemp(scratchParent, "bulkhead-vm-")
 		if err != nil {
 			return fmt.Errorf("the monitor's directory: %w", err)
 		}
@@ -118,7 +121,7 @@ func (m *monitor) boot() error {
 	if err := makeRAM(cfg.Memory); err != nil {
 		return err
 	}
-	m.vm, m.conn, err = m.machine.up(cfg)
+	m.vm, m.conn, err = m.machine.up(cfg, m.confine)
 	if err != nil {
 		return err
 	}
@@ -241,8 +244,9 @@ func makeRAM(ram hypervisor.RAM) error {
 	return nil
 }
 
-// up starts a machine and waits for its agent's first word.
-func (x *machine) up(cfg *hypervisor.Config) (hypervisor.VM, *agentconn.Conn, error) {
+// up starts a machine and waits for its agent's first word; started, if there
+// is one, is called between the two.
+func (x *machine) up(cfg *hypervisor.Config, started func(hypervisor.VM) error) (hypervisor.VM, *agentconn.Conn, error) {
 	ours, theirs, err := channel()
 	if err != nil {
 		return nil, nil, err
@@ -253,6 +257,14 @@ func (x *machine) up(cfg *hypervisor.Config) (hypervisor.VM, *agentconn.Conn, er
 	if err != nil {
 		ours.Close()
 		return nil, nil, err
+	}
+	if started != nil {
+		if err := started(vm); err != nil {
+			ours.Close()
+			vm.Kill()
+			<-vm.Done()
+			return nil, nil, err
+		}
 	}
 	if d, ok := vm.(dialer); ok {
 		ours.Close()

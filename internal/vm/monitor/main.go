@@ -132,9 +132,6 @@ func (m *monitor) load(start bool) error {
 		return err
 	}
 	m.stage("the agent's first word")
-	if err := m.dropRights(); err != nil {
-		return err
-	}
 	err := m.createOrEnd(start)
 	m.stage("the container's making")
 	return err

@@ -128,7 +128,7 @@ func (m *monitor) makeTemplate(t *template, disks []hypervisor.Disk, nets int) e
 	for i := range nets {
 		cfg.Nets = append(cfg.Nets, hypervisor.Net{ID: fmt.Sprint("net", i), MAC: slotMAC(i)})
 	}
-	vm, conn, err := m.machine.up(cfg)
+	vm, conn, err := m.machine.up(cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -261,6 +261,10 @@ func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 		return err
 	}
 	m.stage("the clone's hypervisor")
+	if err := m.confine(m.vm); err != nil {
+		ours.Close()
+		return err
+	}
 	if err := m.vm.Restore(state); err != nil {
 		ours.Close()
 		select {

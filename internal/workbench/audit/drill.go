@@ -75,7 +75,8 @@ func staticDrill(table []tableRow, rules []filterRule, p *profile) string {
 		func(t tableRow, a allowance) bool { return t.State == "partial" })
 	b.WriteString("\n## Host calls that stay in reach\n\nOf the host's own kernel, by process; a guest's are open only to the stub inside it, and a process that breaks the rule is killed. " +
 		"Behind the VM wall guest code makes none; QEMU and virtiofsd live under these from their first instruction, and under filters of their own on top: " +
-		"what an intruder would call ends them, other calls that are not listed get ENOSYS.\n")
+		"what an intruder would call ends them, other calls that are not listed get ENOSYS. The monitor, which starts them, takes its own before it reads a byte from the guest, " +
+		"with the parts that its sandbox needs: a call outside it ends the sandbox.\n")
 	for _, role := range drillRoles {
 		var list [][]cell
 		for _, r := range rules {
@@ -90,10 +91,10 @@ func staticDrill(table []tableRow, rules []filterRule, p *profile) string {
 }
 
 // drillRoles are the processes whose filters are ours.
-var drillRoles = []string{roleGuest, roleSentry, roleGofer, roleHypervisor, roleVirtiofsd}
+var drillRoles = []string{roleGuest, roleSentry, roleGofer, roleHypervisor, roleVirtiofsd, roleMonitor}
 
 var whose = map[string]string{roleGuest: "its guest", roleSentry: "its Sentry", roleGofer: "its Gofer",
-	roleHypervisor: "the VM wall's hypervisor", roleVirtiofsd: "the VM wall's virtiofsd"}
+	roleHypervisor: "the VM wall's hypervisor", roleVirtiofsd: "the VM wall's virtiofsd", roleMonitor: "the VM wall's monitor"}
 
 var (
 	processWords = map[string]string{roleGuest: "guest", roleSentry: "Sentry", roleGofer: "Gofer"}

@@ -46,6 +46,7 @@ func staticNow(t *testing.T) string {
 	add(roleGofer, gofer.Filter(true).Rules)
 	add(roleHypervisor, filters.QEMU(filters.AnyID, filters.AnyID).Allowed())
 	add(roleVirtiofsd, filters.Virtiofsd().Allowed())
+	add(roleMonitor, filters.Monitor(filters.Everything).Allowed())
 	s, err := defaultProfile(drive.DefaultCapabilities())
 	if err != nil {
 		t.Fatal(err)

@@ -29,13 +29,18 @@ func (a *auditor) tour(ctx context.Context, w *Wall) {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
 	defer cancel()
 	t := &tourist{a: a, w: w, ctx: ctx, dir: filepath.Join(a.place.Dir, "tour"), id: fmt.Sprint("audit-tour-", os.Getpid())}
-	roles := map[string]*doings{roleHypervisor: newDoings(roleHypervisor, a.rules), roleVirtiofsd: newDoings(roleVirtiofsd, a.rules)}
+	roles := map[string]*doings{}
+	var all []*doings
+	for _, role := range []string{roleHypervisor, roleVirtiofsd, roleMonitor} {
+		roles[role] = newDoings(role, a.rules)
+		all = append(all, roles[role])
+	}
 	stop, done := make(chan struct{}), make(chan error, 1)
-	f := &tracer{rules: map[int]*doings{}, owner: map[int]int{}, role: func(pid int) *doings {
+	f := &tracer{rules: map[int]*doings{}, owner: map[int]int{}, later: map[int]*doings{}, role: func(pid int) *doings {
 		comm, cmdline := processName(pid)
 		return roles[roleOf(&Column{Kernel: onVM}, comm, cmdline)]
 	}}
-	go func() { done <- f.followMonitors(t.id, stop) }()
+	go func() { done <- f.followMonitors(t.id, roles[roleMonitor], stop) }()
 	t.walk()
 	close(stop)
 	select {
@@ -47,12 +52,13 @@ func (a *auditor) tour(ctx context.Context, w *Wall) {
 		a.rec.note("%s: the traced processes did not end.", w.Title)
 		return
 	}
-	a.count(w, []*doings{roles[roleHypervisor], roles[roleVirtiofsd]})
+	a.count(w, all)
 }
 
 // followMonitors traces each monitor of a VM that is started with id in its
 // parent's arguments or its own, and all that comes of it, one after the other.
-func (t *tracer) followMonitors(id string, stop <-chan struct{}) error {
+// What a monitor does itself counts from its filter on.
+func (t *tracer) followMonitors(id string, own *doings, stop <-chan struct{}) error {
 	runtime.LockOSThread()
 	seen := map[int]bool{}
 	for {
@@ -62,7 +68,7 @@ func (t *tracer) followMonitors(id string, stop <-chan struct{}) error {
 		case <-time.After(2 * time.Millisecond):
 		}
 		for _, pid := range monitorsOf(id, seen) {
-			t.rules[pid] = nil
+			t.rules[pid], t.later[pid] = nil, own
 			if err := t.seizeAll(); err != nil {
 				return err
 			}

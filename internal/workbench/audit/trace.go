@@ -26,6 +26,9 @@ type tracer struct {
 	// role, if not nil, says what a process is that came by fork or execve:
 	// such processes are followed, too.
 	role func(pid int) *doings
+	// later has processes that are counted once they take a filter: theirs
+	// comes after a start that it would not let through.
+	later map[int]*doings
 }
 
 // doings is what one process did.
@@ -148,11 +151,14 @@ func (t *tracer) count(tid int, raw []byte) {
 	if syscallInfo(tid, raw) != 0 || raw[0] != entry {
 		return
 	}
-	u := t.rules[t.process(tid)]
+	pid, nr := t.process(tid), uint32(binary.LittleEndian.Uint64(raw[24:]))
+	u := t.rules[pid]
 	if u == nil {
+		if nr == unix.SYS_SECCOMP && t.later[pid] != nil {
+			t.rules[pid] = t.later[pid]
+		}
 		return
 	}
-	nr := uint32(binary.LittleEndian.Uint64(raw[24:]))
 	var args [6]uint64
 	for i := range args {
 		args[i] = binary.LittleEndian.Uint64(raw[32+8*i:])

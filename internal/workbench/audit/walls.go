@@ -27,6 +27,7 @@ const (
 	roleGofer      = "gofer"
 	roleHypervisor = "hypervisor"
 	roleVirtiofsd  = "virtiofsd"
+	roleMonitor    = "monitor"
 )
 
 // stubCall is an address inside the Sentry's stub (internal/platform).
@@ -34,7 +35,7 @@ const stubCall = 0x7ff000000100
 
 // rank puts the guest first, then what stands between it and the host.
 func rank(p *Process) int {
-	return (slices.Index([]string{roleGuest, roleSentry, roleGofer, roleHypervisor, roleVirtiofsd}, p.Role) + 6) % 6
+	return (slices.Index([]string{roleGuest, roleSentry, roleGofer, roleHypervisor, roleVirtiofsd, roleMonitor}, p.Role) + 7) % 7
 }
 
 // targets are how many host calls our own processes may have.
@@ -157,6 +158,8 @@ func roleOf(c *Column, comm, cmdline string) string {
 		return roleHypervisor
 	case strings.HasPrefix(first, "virtiofsd"):
 		return roleVirtiofsd
+	case strings.HasPrefix(first, "bulkhead") && second == "monitor":
+		return roleMonitor
 	case c.Kernel == onUserspace && (first == "" || first == "exe" || strings.HasPrefix(comm, "stub") || strings.HasPrefix(comm, "bulkhead-guest") || strings.Contains(cmdline, probeName)):
 		return roleGuest
 	case strings.HasPrefix(first, "bulkhead") && second != "" && !strings.HasPrefix(second, "-"):

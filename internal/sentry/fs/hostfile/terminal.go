@@ -1,6 +1,9 @@
 package hostfile
 
 import (
+	"maps"
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
@@ -34,6 +37,17 @@ var passed = map[uint32]struct {
 
 // byValue are requests that take a number and reach the host's terminal.
 var byValue = map[uint32]bool{unix.TCFLSH: true, unix.TCXONC: true, unix.TCSBRK: true}
+
+// HostRequests are all the requests that reach the host by ioctl(2): the
+// Sentry's filter lets these through and no others.
+func HostRequests() []uint32 {
+	out := slices.Collect(maps.Keys(passed))
+	for cmd := range byValue {
+		out = append(out, cmd)
+	}
+	slices.Sort(out)
+	return out
+}
 
 // Ioctl is ioctl(2): vfs.File.
 func (f *File) Ioctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg uint64, mem vfs.UserMemory) (uint64, abi.Errno) {

@@ -6,17 +6,11 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"bulkhead.dev/bulkhead/internal/confine"
 )
 
-// dropRights leaves the monitor, before it takes a word from the container,
-// what it still needs: to end a hypervisor of another uid, and to join network
-// devices when the container starts.
-func (m *monitor) dropRights() error {
-	if err := confine.NoNewPrivs(); err != nil {
-		return err
-	}
+// dropCapabilities leaves the monitor what it still needs: to end a hypervisor
+// of another uid, and to join network devices when the container starts.
+func (m *monitor) dropCapabilities() error {
 	keep := uint32(1 << unix.CAP_KILL)
 	if len(m.nics) > 0 {
 		keep |= 1 << unix.CAP_NET_ADMIN
