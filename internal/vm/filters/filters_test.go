@@ -23,7 +23,7 @@ func TestRules(t *testing.T) {
 	for name, c := range map[string]struct {
 		filter *seccomp.Filter
 		most   int
-	}{"QEMU": {QEMU(4711, 4712), 82}, "virtiofsd": {Virtiofsd(), 103}} {
+	}{"QEMU": {QEMU(4711, 4712), 82}, "virtiofsd": {Virtiofsd(), 103}, "the monitor": {Monitor(Everything), 47}, "the monitor, at least": {Monitor(MonitorNeeds{}), 38}} {
 		if _, err := c.filter.Compile(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -70,7 +70,7 @@ func TestRefused(t *testing.T) {
 		}
 		return f.Default == seccomp.Allow
 	}
-	for name, f := range map[string]*seccomp.Filter{"QEMU": QEMU(4711, 4712), "virtiofsd": Virtiofsd()} {
+	for name, f := range map[string]*seccomp.Filter{"QEMU": QEMU(4711, 4712), "virtiofsd": Virtiofsd(), "the monitor": Monitor(MonitorNeeds{})} {
 		for what, call := range map[string][]uint64{
 			"socket":                     {unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM},
 			"connect":                    {unix.SYS_CONNECT},
@@ -100,5 +100,23 @@ func TestRefused(t *testing.T) {
 	}
 	if q := QEMU(4711, 4712); !allows(q, unix.SYS_SETUID, 4711) || !allows(q, unix.SYS_IOCTL, 9, 0xffffffff8004ae98) || allows(QEMU(0, 0), unix.SYS_SETUID, 0) {
 		t.Error("QEMU becomes its own uid alone, and speaks to KVM however its request is extended")
+	}
+	for what, call := range map[string][]uint64{
+		"execve":                {unix.SYS_EXECVE},
+		"mprotect":              {unix.SYS_MPROTECT, 0, 4096, unix.PROT_EXEC},
+		"mmap, executable":      {unix.SYS_MMAP, 0, 4096, unix.PROT_EXEC, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS},
+		"mmap of a file":        {unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE},
+		"openat to write":       {unix.SYS_OPENAT, 0, 0, unix.O_WRONLY},
+		"openat O_CREAT":        {unix.SYS_OPENAT, 0, 0, unix.O_CREAT},
+		"socket AF_INET":        {unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM | unix.SOCK_CLOEXEC},
+		"socket AF_PACKET":      {unix.SYS_SOCKET, unix.AF_PACKET, unix.SOCK_RAW | unix.SOCK_CLOEXEC},
+		"socket, netlink audit": {unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW | unix.SOCK_CLOEXEC, unix.NETLINK_AUDIT},
+		"ioctl SIOCSIFFLAGS":    {unix.SYS_IOCTL, 0, unix.SIOCSIFFLAGS},
+		"kill of everybody":     {unix.SYS_KILL, 1<<64 - 1, uint64(unix.SIGKILL)},
+		"kill, another signal":  {unix.SYS_KILL, 77, uint64(unix.SIGSTOP)},
+	} {
+		if allows(Monitor(Everything), uint32(call[0]), call[1:]...) {
+			t.Errorf("the monitor, whatever it needs: %s is allowed", what)
+		}
 	}
 }
