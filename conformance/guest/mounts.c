@@ -250,3 +250,136 @@ CASE(pivot_root_errors) {
 	ERR(syscall(SYS_pivot_root, "no", "no"), ENOENT);
 	OK(syscall(SYS_pivot_root, "m", "m") == -1 && (errno == EINVAL || errno == EBUSY) ? 0 : -1);
 }
+
+// tree mounts a tmpfs at t with t/a/x, t/b and t/c, and makes it private.
+static void tree(void) {
+	need();
+	OK(mkdir("t", 0755));
+	OK(mount("none", "t", "tmpfs", 0, ""));
+	OK(mount(NULL, "t", NULL, MS_PRIVATE, NULL));
+	for (const char **d = (const char *[]){"t/a", "t/b", "t/c", "t/d", NULL}; *d; d++)
+		OK(mkdir(*d, 0755));
+	OK(mount("none", "t/a", "tmpfs", 0, ""));
+	OK(mkdir("t/a/x", 0755));
+	OK(mkdir("t/a/y", 0755));
+}
+
+// tmp mounts a tmpfs with a file in it.
+static void tmp(const char *where) {
+	char f[100];
+	OK(mount("none", where, "tmpfs", 0, ""));
+	snprintf(f, sizeof f, "%s/f", where);
+	spew(f, "");
+}
+#define SEEN(d) OK(access(d "/f", F_OK))
+#define UNSEEN(d) ERR(access(d "/f", F_OK), ENOENT)
+
+CASE(propagation_among_peers) {
+	tree();
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a", "t/b", NULL, MS_BIND, NULL));
+	tmp("t/a/x");
+	SEEN("t/b/x");
+	tmp("t/b/y");
+	SEEN("t/a/y");
+	OK(mkdir("t/a/x/deep", 0755)); // what was propagated is a peer itself
+	tmp("t/b/x/deep");
+	SEEN("t/a/x/deep");
+	OK(umount("t/a/x/deep"));
+	UNSEEN("t/b/x/deep");
+	OK(umount("t/b/x"));
+	UNSEEN("t/a/x");
+	ERR(mount("t/a/y", "t/c", NULL, MS_MOVE, NULL), EINVAL);
+	OK(umount2("t", MNT_DETACH));
+}
+
+CASE(propagation_to_slaves) {
+	tree();
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a", "t/b", NULL, MS_BIND, NULL));
+	OK(mount(NULL, "t/b", NULL, MS_SLAVE, NULL));
+	OK(mount("t/b", "t/c", NULL, MS_BIND, NULL)); // a slave of the same master
+	tmp("t/a/x");
+	SEEN("t/b/x");
+	SEEN("t/c/x");
+	tmp("t/b/y");
+	UNSEEN("t/a/y");
+	UNSEEN("t/c/y");
+	OK(umount("t/a/x"));
+	UNSEEN("t/b/x");
+	UNSEEN("t/c/x");
+	OK(umount2("t", MNT_DETACH));
+}
+
+CASE(propagation_through_a_shared_slave) {
+	tree();
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a", "t/b", NULL, MS_BIND, NULL));
+	OK(mount(NULL, "t/b", NULL, MS_SLAVE, NULL));
+	OK(mount(NULL, "t/b", NULL, MS_SHARED, NULL));
+	OK(mount("t/b", "t/c", NULL, MS_BIND, NULL));
+	char *info = slurp("/proc/self/mountinfo"), *b = strstr(info, "/t/b ");
+	CHECK(b && strstr(b, " shared:") < strchr(b, '\n') && strstr(b, " master:") < strchr(b, '\n'));
+	tmp("t/a/x");
+	SEEN("t/b/x");
+	SEEN("t/c/x");
+	tmp("t/c/y");
+	SEEN("t/b/y");
+	UNSEEN("t/a/y");
+	OK(umount("t/b/x")); // goes from c, and stays on a
+	UNSEEN("t/c/x");
+	SEEN("t/a/x");
+	OK(umount2("t", MNT_DETACH));
+}
+
+CASE(propagation_ends_with_private) {
+	tree();
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a", "t/b", NULL, MS_BIND, NULL));
+	OK(mount("t/a", "t/c", NULL, MS_BIND, NULL));
+	OK(mount(NULL, "t/b", NULL, MS_PRIVATE, NULL));
+	tmp("t/a/x");
+	UNSEEN("t/b/x");
+	SEEN("t/c/x");
+	ERR(mount(NULL, "t/d", NULL, MS_PRIVATE, NULL), EINVAL); // no mount there
+	OK(mount(NULL, "t/b", NULL, MS_UNBINDABLE, NULL));
+	ERR(mount("t/b", "t/d", NULL, MS_BIND, NULL), EINVAL);
+	OK(umount2("t", MNT_DETACH));
+}
+
+CASE(propagation_of_a_part) {
+	tree();
+	OK(mkdir("t/a/x/in", 0755));
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a/x", "t/b", NULL, MS_BIND, NULL)); // shows x alone
+	tmp("t/a/y");
+	tmp("t/a/x/in");
+	SEEN("t/b/in");
+	OK(umount("t/b/in"));
+	UNSEEN("t/a/x/in");
+	SEEN("t/a/y");
+	// A bind brings what hangs below it, to the peers too.
+	tmp("t/c");
+	OK(mkdir("t/c/sub", 0755));
+	tmp("t/c/sub");
+	OK(mount("t/c", "t/b/in", NULL, MS_BIND | MS_REC, NULL));
+	SEEN("t/a/x/in");
+	SEEN("t/a/x/in/sub");
+	OK(umount2("t/a/x/in", MNT_DETACH));
+	UNSEEN("t/b/in");
+	OK(umount2("t", MNT_DETACH));
+}
+
+CASE(propagated_mounts_that_are_busy) {
+	tree();
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a", "t/b", NULL, MS_BIND, NULL));
+	tmp("t/a/x");
+	int fd = OK(open("t/b/x/f", O_RDONLY));
+	ERR(umount("t/a/x"), EBUSY);
+	SEEN("t/a/x");
+	close(fd);
+	OK(umount("t/a/x"));
+	UNSEEN("t/b/x");
+	OK(umount2("t", MNT_DETACH));
+}

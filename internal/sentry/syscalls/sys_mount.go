@@ -12,8 +12,7 @@ import (
 
 func init() {
 	register(
-		Row{Nr: unix.SYS_MOUNT, Name: "mount", Args: "str path str flags:mount ptr", Fn: sysMount,
-			Missing: "events do not propagate between shared mounts"},
+		Row{Nr: unix.SYS_MOUNT, Name: "mount", Args: "str path str flags:mount ptr", Fn: sysMount},
 		Row{Nr: unix.SYS_UMOUNT2, Name: "umount2", Args: "path flags:umount", Fn: sysUmount2},
 		Row{Nr: unix.SYS_PIVOT_ROOT, Name: "pivot_root", Args: "path path", Fn: sysPivotRoot},
 	)

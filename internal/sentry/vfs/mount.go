@@ -36,6 +36,7 @@ type Mount struct {
 	children []*Mount
 	prop     uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE
 	peer     int    // peer group, if shared
+	master   int    // the group that it receives from, if a slave
 }
 
 // mountPoint is where a mount hangs.
@@ -197,6 +198,7 @@ func (ns *MountNamespace) detach(m *Mount) {
 		ns.detach(m.children[len(m.children)-1])
 	}
 	ns.unhook(m)
+	ns.leaveGroup(m)
 	m.ns.Store(nil)
 	m.Root.unpin()
 	m.dying.Store(true)
@@ -242,6 +244,9 @@ func (ns *MountNamespace) MountAt(target Path, fs *Filesystem, source string, fl
 		fs.mounts.Add(-1)
 		return nil, e
 	}
+	ns.mu.Lock()
+	ns.propagate(m)
+	ns.mu.Unlock()
 	return m, 0
 }
 
@@ -306,13 +311,14 @@ func (ns *MountNamespace) BindAt(source, target Path, flags uint64, recursive bo
 		at := b.to.at.Load()
 		ns.attach(b.to, Path{at.parent, at.dentry})
 	}
+	ns.propagate(m)
 	ns.mu.Unlock()
 	return m, 0
 }
 
 func copyMount(from *Mount, root *Dentry) *Mount {
 	m := newMount(from.FS, root, from.Source, from.Flags())
-	m.prop, m.peer = from.prop, from.peer
+	m.prop, m.peer, m.master = from.prop, from.peer, from.master
 	return m
 }
 

@@ -148,8 +148,13 @@ func (ns *MountNamespace) move(c Caller, at At, source string, p Path) abi.Errno
 		}
 		up = mp.parent
 	}
+	if m.at.Load().parent.peer != 0 {
+		ns.mu.Unlock()
+		return unix.EINVAL // it would have to go from the peers too
+	}
 	ns.unhook(m)
 	ns.attach(m, dst)
+	ns.propagate(m)
 	ns.mu.Unlock()
 	ns.changed()
 	return 0
@@ -214,8 +219,7 @@ func (m *Mount) each(recursive bool, f func(*Mount)) {
 }
 
 // SetPropagation sets MS_SHARED, … of the mount at p, with MS_REC of those
-// below. There is one mount namespace, so nothing propagates out of it; among
-// the peers within it nothing does either.
+// below.
 func (ns *MountNamespace) SetPropagation(p Path, flags uint64) abi.Errno {
 	kind := flags & propagation
 	if kind&(kind-1) != 0 || kind == 0 || flags&^uint64(propagation|unix.MS_REC|unix.MS_SILENT) != 0 {
@@ -226,13 +230,7 @@ func (ns *MountNamespace) SetPropagation(p Path, flags uint64) abi.Errno {
 	}
 	ns.mu.Lock()
 	p.Mount.each(flags&unix.MS_REC != 0, func(m *Mount) {
-		m.prop = kind
-		switch {
-		case kind != unix.MS_SHARED:
-			m.peer = 0
-		case m.peer == 0:
-			m.peer = int(lastPeer.Add(1))
-		}
+		ns.setPropagation(m, kind)
 	})
 	ns.mu.Unlock()
 	ns.changed()
@@ -311,6 +309,9 @@ func (m *Mount) umount(flags uint32) abi.Errno {
 		return unix.EINVAL
 	}
 	busy := m.refs.Load() != 0 || len(m.children) != 0
+	for _, c := range ns.propagated(m) {
+		busy = busy || c.refs.Load() != 0
+	}
 	if flags&unix.MNT_DETACH == 0 && busy {
 		ns.mu.Unlock()
 		return unix.EBUSY
@@ -319,7 +320,7 @@ func (m *Mount) umount(flags uint32) abi.Errno {
 		ns.mu.Unlock()
 		return unix.EAGAIN
 	}
-	ns.detach(m)
+	ns.detachEverywhere(m)
 	ns.mu.Unlock()
 	ns.changed()
 	return 0
@@ -384,7 +385,7 @@ func pivot(root, np, op Path) abi.Errno {
 	if !reaches(np, op) || !reaches(root, np) {
 		return unix.EINVAL
 	}
-	if np.Mount.prop&unix.MS_SHARED != 0 || root.Mount.prop&unix.MS_SHARED != 0 {
+	if np.Mount.peer != 0 || root.Mount.peer != 0 {
 		return unix.EINVAL
 	}
 	where := root.Mount.at.Load()

@@ -1,6 +1,11 @@
 package vfs
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // MountInfo is a line of /proc/PID/mountinfo and of /proc/PID/mounts.
 type MountInfo struct {
@@ -9,7 +14,7 @@ type MountInfo struct {
 	Root       string // of the mount within its file system
 	Point      string // relative to the reader's root
 	Flags      uint64
-	Optional   string // "shared:1"
+	Optional   string // "shared:2 master:1"
 	Type       string
 	Source     string
 	SuperRO    bool
@@ -39,9 +44,17 @@ func (m *Mount) info(point string) MountInfo {
 	if at := m.at.Load(); at != nil {
 		i.Parent = at.parent.ID
 	}
+	var tags []string
 	if m.peer != 0 {
-		i.Optional = "shared:" + strconv.Itoa(m.peer)
+		tags = append(tags, "shared:"+strconv.Itoa(m.peer))
 	}
+	if m.master != 0 {
+		tags = append(tags, "master:"+strconv.Itoa(m.master))
+	}
+	if m.prop == unix.MS_UNBINDABLE {
+		tags = append(tags, "unbindable")
+	}
+	i.Optional = strings.Join(tags, " ")
 	return i
 }
 
