@@ -383,3 +383,18 @@ CASE(propagated_mounts_that_are_busy) {
 	UNSEEN("t/b/x");
 	OK(umount2("t", MNT_DETACH));
 }
+
+CASE(mounts_are_limited) {
+	tree();
+	int max = atoi(slurp("/proc/sys/fs/mount-max"));
+	OK(mount(NULL, "t/a", NULL, MS_SHARED, NULL));
+	OK(mount("t/a", "t/a/x", NULL, MS_BIND, NULL)); // each doubles what is there
+	int n = 1, e = 0;
+	for (; n < 30 && !e; n++) e = mount("t/a", "t/a/y", NULL, MS_BIND | MS_REC, NULL) ? errno : 0;
+	EQ(e, ENOSPC);
+	int lines = 0;
+	for (char *i = slurp("/proc/self/mountinfo"); (i = strchr(i, '\n')); i++) lines++;
+	CHECK(lines > 60 && lines <= max);
+	OK(mount("none", "t/c", "tmpfs", 0, ""));
+	OK(umount2("t", MNT_DETACH));
+}

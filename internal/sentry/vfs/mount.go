@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -54,6 +55,7 @@ type MountNamespace struct {
 	table atomic.Pointer[map[mountPoint]*Mount]
 	seq   atomic.Uint64
 	queue waiter.Queue
+	next  map[mountPoint]*Mount // of a batch, under mu
 }
 
 var (
@@ -207,8 +209,34 @@ func (ns *MountNamespace) detach(m *Mount) {
 	}
 }
 
+// batch has many changes published as one, by the function it gives.
+func (ns *MountNamespace) batch() (publish func()) {
+	if ns.next != nil {
+		return func() {}
+	}
+	ns.next = maps.Clone(*ns.table.Load())
+	return func() {
+		t := ns.next
+		ns.next = nil
+		ns.table.Store(&t)
+		moves.Add(1)
+	}
+}
+
+// now is the table with all changes. ns.mu is held.
+func (ns *MountNamespace) now() map[mountPoint]*Mount {
+	if ns.next != nil {
+		return ns.next
+	}
+	return *ns.table.Load()
+}
+
 // edit publishes a changed copy of the table.
 func (ns *MountNamespace) edit(change func(map[mountPoint]*Mount)) {
+	if ns.next != nil {
+		change(ns.next)
+		return
+	}
 	old := *ns.table.Load()
 	t := make(map[mountPoint]*Mount, len(old)+1)
 	for k, v := range old {
@@ -239,7 +267,7 @@ func without(list []*Mount, m *Mount) []*Mount {
 // permission: for boot, and for DoMount after its checks.
 func (ns *MountNamespace) MountAt(target Path, fs *Filesystem, source string, flags uint64) (*Mount, abi.Errno) {
 	m := newMount(fs, fs.root, source, mountFlags(flags))
-	if e := ns.graft(m, target); e != 0 {
+	if e := ns.graft(m, target, 1); e != 0 {
 		m.Root.unpin()
 		fs.mounts.Add(-1)
 		return nil, e
@@ -250,8 +278,8 @@ func (ns *MountNamespace) MountAt(target Path, fs *Filesystem, source string, fl
 	return m, 0
 }
 
-// graft attaches m on top of target.
-func (ns *MountNamespace) graft(m *Mount, target Path) abi.Errno {
+// graft attaches m on top of target; n mounts are to come there with it.
+func (ns *MountNamespace) graft(m *Mount, target Path, n int) abi.Errno {
 	ns.mu.Lock()
 	target = target.descend()
 	if isDir(target.Inode()) != isDir(m.Root.inode) {
@@ -265,6 +293,10 @@ func (ns *MountNamespace) graft(m *Mount, target Path) abi.Errno {
 	if target.Mount.ns.Load() != ns {
 		ns.mu.Unlock()
 		return unix.EINVAL
+	}
+	if !ns.room(target.Mount, n, n) {
+		ns.mu.Unlock()
+		return unix.ENOSPC
 	}
 	ns.attach(m, target)
 	ns.mu.Unlock()
@@ -301,17 +333,23 @@ func (ns *MountNamespace) BindAt(source, target Path, flags uint64, recursive bo
 		walk(source.Mount, m)
 		ns.mu.Unlock()
 	}
-	if e := ns.graft(m, target); e != 0 {
+	if e := ns.graft(m, target, 1+len(below)); e != 0 {
+		for _, b := range below {
+			b.to.Root.unpin()
+			b.to.FS.mounts.Add(-1)
+		}
 		m.Root.unpin()
 		m.FS.mounts.Add(-1)
 		return nil, e
 	}
 	ns.mu.Lock()
+	publish := ns.batch()
 	for _, b := range below {
 		at := b.to.at.Load()
 		ns.attach(b.to, Path{at.parent, at.dentry})
 	}
 	ns.propagate(m)
+	publish()
 	ns.mu.Unlock()
 	return m, 0
 }

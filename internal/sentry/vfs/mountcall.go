@@ -152,6 +152,12 @@ func (ns *MountNamespace) move(c Caller, at At, source string, p Path) abi.Errno
 		ns.mu.Unlock()
 		return unix.EINVAL // it would have to go from the peers too
 	}
+	n := 0
+	m.each(true, func(*Mount) { n++ })
+	if !ns.room(dst.Mount, n, 0) {
+		ns.mu.Unlock()
+		return unix.ENOSPC
+	}
 	ns.unhook(m)
 	ns.attach(m, dst)
 	ns.propagate(m)
@@ -320,7 +326,9 @@ func (m *Mount) umount(flags uint32) abi.Errno {
 		ns.mu.Unlock()
 		return unix.EAGAIN
 	}
+	publish := ns.batch()
 	ns.detachEverywhere(m)
+	publish()
 	ns.mu.Unlock()
 	ns.changed()
 	return 0

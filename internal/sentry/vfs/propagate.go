@@ -49,6 +49,16 @@ func (ns *MountNamespace) hasMember(group int) bool {
 	return group != 0 && slices.ContainsFunc(ns.order, func(m *Mount) bool { return m.peer == group })
 }
 
+// MountMax is fs.mount-max: with propagation, a few calls could make more mounts
+// than memory holds.
+const MountMax = 4096
+
+// room tells whether n mounts may come to hang on m, more of them new, and what
+// m sends on.
+func (ns *MountNamespace) room(m *Mount, n, more int) bool {
+	return len(ns.order)+more+n*len(ns.receivers(m.peer, m)) <= MountMax
+}
+
 // receiver is a mount that an event reaches.
 type receiver struct {
 	m    *Mount
@@ -62,15 +72,19 @@ func (ns *MountNamespace) receivers(group int, except ...*Mount) (out []receiver
 		return nil
 	}
 	groups := []int{group}
+	done := make(map[*Mount]bool, len(except))
+	for _, m := range except {
+		done[m] = true
+	}
 	for k := 0; k < len(groups); k++ {
 		for _, m := range ns.order {
-			if slices.Contains(except, m) || slices.ContainsFunc(out, func(r receiver) bool { return r.m == m }) {
-				continue
-			}
 			switch {
+			case m.peer != groups[k] && m.master != groups[k], done[m]:
 			case m.peer == groups[k]:
+				done[m] = true
 				out = append(out, receiver{m, m.peer})
-			case m.master == groups[k]:
+			default:
+				done[m] = true
 				out = append(out, receiver{m, m.master})
 				if m.peer != 0 && !slices.Contains(groups, m.peer) {
 					groups = append(groups, m.peer)
@@ -88,6 +102,7 @@ func (ns *MountNamespace) propagate(m *Mount) {
 	if at == nil || at.parent.peer == 0 {
 		return
 	}
+	defer ns.batch()()
 	var own []*Mount
 	m.each(true, func(x *Mount) {
 		own = append(own, x)
@@ -136,7 +151,7 @@ func copyTree(m *Mount) *Mount {
 func (ns *MountNamespace) attachTree(c *Mount, p Path) {
 	children := c.children
 	c.children = nil
-	top := (*ns.table.Load())[mountPoint{p.Mount, p.Dentry}]
+	top := ns.now()[mountPoint{p.Mount, p.Dentry}]
 	if top != nil {
 		ns.unhook(top)
 	}
@@ -154,7 +169,7 @@ func (ns *MountNamespace) attachTree(c *Mount, p Path) {
 func (ns *MountNamespace) propagated(m *Mount) (out []*Mount) {
 	at := m.at.Load()
 	for _, r := range ns.receivers(at.parent.peer, at.parent) {
-		if c := (*ns.table.Load())[mountPoint{r.m, at.dentry}]; c != nil && c != m && len(c.children) == 0 {
+		if c := ns.now()[mountPoint{r.m, at.dentry}]; c != nil && c != m && len(c.children) == 0 {
 			out = append(out, c)
 		}
 	}

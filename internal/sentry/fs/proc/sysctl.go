@@ -234,7 +234,7 @@ var sysctls = []sysctl{
 	{path: "fs/inode-state", value: "0\t0\t0\t0\t0\t0\t0"},
 	{path: "fs/dentry-state", value: "0\t0\t45\t0\t0\t0"},
 	{path: "fs/nr_open", value: "1048576", low: 64, hi: 1 << 30},
-	{path: "fs/mount-max", value: "100000", low: 1, hi: maxInt},
+	{path: "fs/mount-max", value: strconv.Itoa(vfs.MountMax)},
 	{path: "fs/aio-max-nr", value: "65536", low: 0, hi: math.MaxInt64},
 	{path: "fs/aio-nr", value: "0"},
 	{path: "fs/lease-break-time", value: "45", low: 0, hi: maxInt},
