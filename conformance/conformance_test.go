@@ -29,7 +29,7 @@ var variants = []variant{
 	{name: "overlay", directory: "/var/tmp"},
 }
 
-var fileFamilies = map[string]bool{"open": true, "files_io": true, "files_meta": true, "links": true, "xattr": true, "locks": true,
+var fileFamilies = map[string]bool{"open": true, "opened": true, "files_io": true, "files_meta": true, "links": true, "xattr": true, "locks": true,
 	"dirs": true, "inotify": true, "splice": true, "mmap": true}
 
 var base string // every directory of this run is below it

@@ -69,7 +69,7 @@ func makeTree(t testing.TB) (root string) {
 func TestPathsStayInside(t *testing.T) {
 	s := newTest(t, wire.GoferMount{Root: makeTree(t)})
 	for _, path := range []string{"..", "../secret", "dir/../../secret", "/etc/passwd", "/", "dir/", "dir//file", ".", "dir/./file", "up/secret", "up/root/file", "a\x00b"} {
-		for _, op := range []wire.FSOp{wire.FSStat, wire.FSList, wire.FSOpen, wire.FSUnlink, wire.FSMkdir, wire.FSGetXattr, wire.FSWalk} {
+		for _, op := range []wire.FSOp{wire.FSStat, wire.FSList, wire.FSOpen, wire.FSUnlink, wire.FSMkdir, wire.FSGetXattr} {
 			e, _, fd := ask(s, op, path, func(e *wire.Encoder) { e.U32(0); e.U64(0); e.U64(0) })
 			if e == 0 || fd >= 0 {
 				t.Errorf("operation %d on %q is allowed", op, path)
@@ -91,15 +91,35 @@ func TestPathsStayInside(t *testing.T) {
 
 func TestWalkStaysInside(t *testing.T) {
 	s := newTest(t, wire.GoferMount{Root: makeTree(t)})
-	for _, name := range []string{"..", ".", "", "up", "dir/sub", "out"} {
-		e, _, _ := ask(s, wire.FSWalk, "", func(e *wire.Encoder) { e.U32(1); e.Str(name) })
-		if e == 0 {
-			t.Errorf("a walk from %q is allowed", name)
+	walk := func(path string, names ...string) (unix.Errno, uint32) {
+		e, d, _ := ask(s, wire.FSWalk, "", func(e *wire.Encoder) {
+			e.U32(2)
+			for range 2 { // the second group is held to the same rules
+				e.Str(path)
+				e.U32(uint32(len(names)))
+				for _, n := range names {
+					e.Str(n)
+				}
+				path, names = "", []string{"dir"}
+			}
+		})
+		return e, d.U32()
+	}
+	for _, c := range [][2]string{{"", ".."}, {"", "."}, {"", ""}, {"", "dir/sub"}, {"..", "root"}, {"dir/..", "dir"}, {"/", "etc"}, {"dir/", "sub"}, {".", "dir"}} {
+		if e, _ := walk(c[0], c[1]); e == 0 {
+			t.Errorf("a walk from %q in %q is allowed", c[1], c[0])
 		}
 	}
-	e, d, _ := ask(s, wire.FSWalk, "", func(e *wire.Encoder) { e.U32(1); e.Str("dir") })
-	if n := d.U32(); e != 0 || n != 2 {
-		t.Errorf("a walk from dir: %v, %d sections, want 2", e, n)
+	for _, c := range [][2]string{{"", "up"}, {"", "out"}, {"up", "root"}, {"out", "x"}, {"none", "x"}} {
+		if e, n := walk(c[0], c[1]); e != 0 || n != 2 { // those of the second group
+			t.Errorf("a walk from %q in %q: %v, %d sections, want 2", c[1], c[0], e, n)
+		}
+	}
+	if e, n := walk("", "dir"); e != 0 || n != 4 {
+		t.Errorf("a walk from dir: %v, %d sections, want 4", e, n)
+	}
+	if e, n := walk("dir", "sub"); e != 0 || n != 3 {
+		t.Errorf("a walk from dir/sub: %v, %d sections, want 3", e, n)
 	}
 }
 

@@ -107,7 +107,7 @@ func (s *server) dispatch(b []byte, fd int) unix.Errno {
 	case wire.FSStatfs:
 		return s.statfs(t, path)
 	case wire.FSWalk:
-		return s.walk(t, path, &d)
+		return s.walk(t, &d)
 	case wire.FSResolve:
 		return s.resolve(t, path, d.Str(), flags&wire.FSStatOpen != 0, d.Bad)
 	}

@@ -13,39 +13,46 @@ const (
 	walkDepth = 12  // descriptors held at once
 )
 
-// walk lists directories below path, and what lies below them, until the
-// message is full.
-func (s *server) walk(t *tree, path []byte, d *wire.Decoder) unix.Errno {
-	n := d.U32()
-	if d.Bad || n == 0 || n > walkNames || t.file != nil {
-		return unix.EINVAL
-	}
+// walk lists directories, and what lies below them, until the message is full.
+func (s *server) walk(t *tree, d *wire.Decoder) unix.Errno {
 	s.walked = 0
 	at := len(s.out.B)
 	s.out.U32(0)
-	dir, e := s.open(t, path, unix.O_PATH|unix.O_DIRECTORY)
-	if e != 0 {
-		return e
-	}
-	defer closeFD(dir)
-	if e := s.mayEnter(t, dir); e != 0 {
-		return e
-	}
-	for i := range n {
-		name := d.Str()
-		if d.Bad || len(name) == 0 || !valid(name) || bytes.IndexByte(name, '/') >= 0 {
+	groups, index := d.U32(), uint32(0)
+	for more := true; groups > 0 && more && !d.Bad; groups-- {
+		path, n := d.Str(), d.U32()
+		if d.Bad || n == 0 || n > walkNames-index || !valid(path) || t.file != nil {
 			return unix.EINVAL
 		}
-		more, e := s.descend(t, dir, name, wire.FSWalkNamed, i, 0)
-		if i == 0 && s.walked == 0 && e != 0 {
+		var e unix.Errno
+		if more, e = s.walkIn(t, path, d, index, n); e != 0 {
 			return e
 		}
-		if !more {
-			break
-		}
+		index += n
 	}
 	s.out.PutU32(at, s.walked)
 	return 0
+}
+
+// walkIn walks n subdirectories of path; the first has index.
+func (s *server) walkIn(t *tree, path []byte, d *wire.Decoder, index, n uint32) (more bool, e unix.Errno) {
+	dir, gone := s.open(t, path, unix.O_PATH|unix.O_DIRECTORY)
+	if gone == 0 {
+		defer closeFD(dir)
+		gone = s.mayEnter(t, dir)
+	}
+	more = true
+	for i := range n {
+		name := d.Str()
+		if d.Bad || len(name) == 0 || !valid(name) || bytes.IndexByte(name, '/') >= 0 {
+			return false, unix.EINVAL
+		}
+		if gone != 0 || !more { // it will be asked for by itself
+			continue
+		}
+		more, _ = s.descend(t, dir, name, wire.FSWalkNamed, index+i, 0)
+	}
+	return more, 0
 }
 
 // descend encodes the section of name in dir and those below it. more: the

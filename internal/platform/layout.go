@@ -12,13 +12,21 @@ const (
 	slotSize     = 0x20000
 	maxSlots     = 4096
 	slotData     = 0x1000
-	inMax        = 0x8000 // the guest's bytes in a slot's data; ours follow
-	dataSize     = slotSize - slotData
+	inMax        = 0x8000  // the guest's bytes in a slot's data; ours follow
+	noteAt       = 0x1c000 // in a slot's data: struct note
+	dataSize     = noteAt
 	fdsAt        = 0x7c00 // the last of the guest's bytes: struct fds
 	fdsMax       = 64
 	fdOps        = 16
 	postAt       = 0x7e00 // and an accepted write's
 	postMax      = 0x200
+
+	noteSize    = slotSize - slotData - noteAt
+	noteStatAt  = 16
+	noteNameAt  = 160
+	noteNameMax = 96
+	noteDentsAt = 256
+	noteDents   = noteSize - noteDentsAt
 
 	// TaskSize is where the guest's own addresses end.
 	TaskSize = StubBase
@@ -126,7 +134,7 @@ type slot struct {
 	egid         uint32
 	parked       uint32
 	maskable     uint32
-	_            uint32
+	note         uint32
 	gettime      uint64
 
 	kind     uint32

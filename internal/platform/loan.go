@@ -41,8 +41,13 @@ func (t *Thread) asked() bool {
 	if turn&1 != 0 && t.settle != nil && (t.Posted() || t.FDsPosted()) {
 		t.settle()
 	}
-	if turn == turnRequest && t.ended {
-		t.notAtEnd()
+	if turn == turnRequest {
+		if atomic.LoadUint32(&t.slot.note) != 0 {
+			t.DropNote()
+		}
+		if t.ended {
+			t.notAtEnd()
+		}
 	}
 	return turn == turnRequest
 }

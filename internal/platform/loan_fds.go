@@ -2,10 +2,12 @@ package platform
 
 import "sync/atomic"
 
-// FDOp is what a stub did to a descriptor: it closed FD, or duplicated it to To.
+// FDOp is what a stub did to a descriptor: it closed FD, or duplicated it to To, or
+// read the directory to its end.
 type FDOp struct {
 	FD, To  int32
 	Dup     bool
+	Read    bool
 	Cloexec bool
 }
 
@@ -54,7 +56,7 @@ func (t *Thread) TakeFD() (FDOp, bool) {
 		op := atomic.SwapUint32(t.fdWord(tail%fdOps), 0)
 		atomic.StoreUint32(&t.slot.fdTail, tail+1)
 		if op != 0 { // not withdrawn
-			return FDOp{FD: int32(op >> 8 & 0xff), To: int32(op >> 16 & 0xff), Dup: op&0xff == 2, Cloexec: op>>24 != 0}, true
+			return FDOp{FD: int32(op >> 8 & 0xff), To: int32(op >> 16 & 0xff), Dup: op&0xff == 2, Read: op&0xff == 3, Cloexec: op>>24 != 0}, true
 		}
 	}
 	return FDOp{}, false

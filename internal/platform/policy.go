@@ -243,7 +243,7 @@ func (p *policy) sample(t *Thread) {
 			p.enterSpin(t)
 		}
 	case modeSpin:
-		if avg > thinMicros*us || p.moveTo.Load() != 0 {
+		if avg > thinMicros*us || p.moveTo.Load() != 0 || sched.crowded() {
 			p.leaveSpin(t)
 		}
 	}

@@ -17,6 +17,7 @@ type scheduler struct {
 	cpus     int
 	all      uint64 // mask of the CPUs that may be used
 	spinners atomic.Int32
+	ahead    atomic.Int64 // another process works for this one up to this time-stamp
 	ticking  atomic.Bool
 	lastCall atomic.Uint32
 
@@ -46,13 +47,23 @@ func newScheduler() *scheduler {
 	return s
 }
 
-// mayS takes a place among the spinning pairs: half of the CPUs at most.
+// mayS takes a place among the spinning pairs: half of the CPUs at most, without
+// one that works ahead.
 func (s *scheduler) mayS() bool {
-	if int(s.spinners.Add(1)) > s.cpus/2 {
+	if s.spinners.Add(1); s.crowded() {
 		s.spinners.Add(-1)
 		return false
 	}
 	return true
+}
+
+// crowded: more spin and work ahead than there are CPUs.
+func (s *scheduler) crowded() bool {
+	need := 2 * int(s.spinners.Load())
+	if until := s.ahead.Load(); until != 0 && rdtsc() < until {
+		need++
+	}
+	return need > s.cpus
 }
 
 func (s *scheduler) add(t *Thread) {

@@ -18,6 +18,19 @@ func currentCPU() int64
 // CurrentCPU gives the CPU that runs the caller at this moment.
 func CurrentCPU() int { return int(currentCPU()) }
 
-// SpareCPU tells whether another process could work for this one without taking
-// the CPU of a pair that spins.
-func SpareCPU() bool { return 2*int(sched.spinners.Load()) < sched.cpus && sched.cpus > 1 }
+// SpareCPU tells whether another process could work for this one beside it.
+func SpareCPU() bool { return sched.cpus > 1 }
+
+// aheadMicros is how long what is asked for ahead may take: then the answer lies
+// there, and nobody wants it yet.
+const aheadMicros = 10000
+
+// Ahead says that another process begins, or ends, to work for this one while it
+// goes on: that one takes the CPU that a pair would spin on.
+func Ahead(begins bool) {
+	until := int64(0)
+	if begins {
+		until = rdtsc() + aheadMicros*perMicro()
+	}
+	sched.ahead.Store(until)
+}

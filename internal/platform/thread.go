@@ -35,6 +35,7 @@ type Thread struct {
 	mem   []byte // the slot: control page, then data
 	slot  *slot
 	data  []byte
+	note  []byte // struct note
 
 	Req   Request
 	nops  int

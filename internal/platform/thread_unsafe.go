@@ -9,7 +9,8 @@ import (
 // bind sets the typed views of the slot's memory.
 func (t *Thread) bind() {
 	t.slot = (*slot)(unsafe.Pointer(&t.mem[0]))
-	t.data = t.mem[slotData:]
+	t.data = t.mem[slotData : slotData+dataSize]
+	t.note = t.mem[slotData+noteAt:]
 }
 
 // fdWord is the i-th word behind the states of descriptors: what the stub did, their

@@ -43,7 +43,7 @@ package wire
 //	FSSync      path                                      →
 //	FSTmpfile   path, mode u32, uid u32, gid u32          → attr, descriptor (O_RDWR)
 //	FSLinkFD    path; the descriptor of FSTmpfile beside  → attr
-//	FSWalk      path, n u32, n names                      → count u32, sections
+//	FSWalk      "", groups u32, (path, n u32, n names)…    → count u32, sections
 //	FSResolve   path, rest                                → count u32, (attr, target)…, absent u8 (, names, descriptor)
 //
 // With the flag FSStatOpen, FSStat sends a descriptor to read a regular file
@@ -58,10 +58,11 @@ package wire
 // What FSUnlink and FSRmdir remove must be what FSIdentity says, or they answer
 // ESTALE; with Ino 0 anything will do.
 //
-// FSWalk is FSList of several subdirectories at once, and of what lies below
-// them, depth first, as far as one message reaches: for those who walk a tree.
-// A section is two u32, which directory it is (FSWalkNamed and the name's index
-// in the request, or an earlier section and the entry's index there), an
+// FSWalk is FSList of several directories at once, and of what lies below them,
+// depth first, as far as one message reaches: for those who walk a tree. They are
+// named by group, the subdirectories of one path. A section is two u32, which
+// directory it is (FSWalkNamed and the name's index among all of the request, or an
+// earlier section and the entry's index there), an
 // FSListHeader and the entries. Only the first section may be not Done.
 
 // FSOp is the kind of a request.

@@ -140,8 +140,59 @@ static int dup_fd(struct slot *s, struct fds *f, u32 fd, u64 min, u32 cloexec, s
 	return 0;
 }
 
-/* fd_call is close(2), dup(2), fcntl(2) and the last getdents64(2) of a table that
- * is lent. */
+static struct note *note_of(struct slot *s) { return (struct note *)((u8 *)s + SLOT_DATA + NOTE_AT); }
+
+/* named tells whether addr is the note's name. */
+static int named(struct note *n, u64 addr)
+{
+	u8 name[NOTE_NAME];
+	s64 len = addr < STUB_BASE - NOTE_NAME ? stub_string(name, (void *)addr, NOTE_NAME) : -1;
+	if (len < 0 || len != ONCE(n->name_len))
+		return 0;
+	for (s64 i = 0; i < len; i++)
+		if (name[i] != ONCE(n->name[i]))
+			return 0;
+	return 1;
+}
+
+/* noted_stat is fstat(2) and newfstatat(2) of the file that the note tells of. */
+static int noted_stat(struct slot *s, u64 nr, u64 *a, s64 *result)
+{
+	struct note *n = note_of(s);
+	u32 num = ONCE(s->note);
+	u64 to = nr == 5 ? a[1] : a[2];
+	u8 first;
+	if (!num || to > STUB_BASE - 144)
+		return 0;
+	if (nr == 5 || (u32)a[3] == 0x1000 /* AT_EMPTY_PATH */) {
+		if ((u32)a[0] + 1 != num)
+			return 0;
+		if (nr != 5 && (a[1] >= STUB_BASE || stub_copy(&first, (void *)a[1], 1) || first))
+			return 0;
+	} else if ((u32)a[3] & ~0x100 /* AT_SYMLINK_NOFOLLOW */ || (s32)a[0] < 0 || (s32)a[0] != ONCE(n->dir) || !named(n, a[1])) {
+		return 0;
+	}
+	*result = 0;
+	return !stub_copy((void *)to, n->stat, 144);
+}
+
+/* noted_dents is the first getdents64(2) of a directory whose entries the note has. */
+static int noted_dents(struct slot *s, struct fds *f, u32 fd, u64 *a, s64 *result)
+{
+	struct note *n = note_of(s);
+	u32 len = ONCE(n->dents_len);
+	if (ONCE(s->note) != fd + 1 || !len || len > NOTE_DENTS || (u32)a[2] < len || a[1] > STUB_BASE - len)
+		return 0;
+	if (stub_copy((void *)a[1], n->dents, len) || !post_fd(s, f, FD_READ | fd << 8))
+		return 0;
+	ONCE(s->note) = 0;
+	ONCE(f->at_end) = fd + 1;
+	*result = len;
+	return 1;
+}
+
+/* fd_call is close(2), dup(2), fcntl(2) and getdents64(2) of a table that is lent,
+ * as far as it is known here. */
 static int fd_call(struct slot *s, u64 nr, u64 *a, s64 *result)
 {
 	struct fds *f = (struct fds *)((u8 *)s + SLOT_DATA + FDS_AT);
@@ -156,10 +207,14 @@ static int fd_call(struct slot *s, u64 nr, u64 *a, s64 *result)
 		if (!(state & FD_QUIET) || !post_fd(s, f, FD_CLOSE | fd << 8))
 			return 0;
 		ONCE(f->state[fd]) = FD_FREE;
+		if (ONCE(s->note) == fd + 1)
+			ONCE(s->note) = 0;
+		if (ONCE(note_of(s)->dir) == (s32)fd)
+			ONCE(note_of(s)->dir) = -1;
 		return 1;
 	}
 	if (nr == NR_getdents64)
-		return ONCE(f->at_end) == fd + 1;
+		return ONCE(f->at_end) == fd + 1 || noted_dents(s, f, fd, a, result);
 	if (!(state & (FD_QUIET | FD_BUSY)))
 		return 0;
 	switch ((u32)a[1]) {
@@ -199,6 +254,8 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 		return post_write(s, a, result);
 	case 3: case 32: case 72: case NR_getdents64:
 		return fd_call(s, nr, a, result);
+	case 5: case 262: /* fstat newfstatat */
+		return noted_stat(s, nr, a, result);
 	case 39:
 		*result = ONCE(s->pid);
 		return valid & 1;

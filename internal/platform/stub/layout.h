@@ -31,6 +31,7 @@ typedef long s64;
 #define FDS_AT 0x7c00ul  /* the last of them: struct fds */
 #define POST_AT 0x7e00ul /* and an accepted write's */
 #define POST_MAX 0x200ul
+#define NOTE_AT 0x1c000ul /* the last of the Sentry's: struct note */
 
 /* Whose turn a slot is; an odd one wants the Sentry's attention. Both sides
  * sleep on this word: the guest with futex bitset 1, the Sentry with bitset 2. */
@@ -103,12 +104,29 @@ struct in {
 #define FD_FLAGS 16 /* flags is what F_GETFL tells */
 #define FD_CLOSE 1
 #define FD_DUP 2
+#define FD_READ 3 /* the whole of a directory, from the note */
 
 struct fds {
 	u8 state[FDS];
 	u32 ops[FD_OPS];
 	u32 flags[FDS];
 	u32 at_end; /* a directory's descriptor + 1: the next read of it gives nothing */
+};
+
+/* What the Sentry tells of a file with the reply that has opened it, for the calls
+ * that mostly follow. It counts while the slot's note is the descriptor + 1: until the
+ * thread's next event, or until somebody changes a file. */
+#define NOTE_NAME 96
+#define NOTE_DENTS 0x2f00
+
+struct note {
+	s32 dir;      /* it was opened from here, by name; -1: do not tell by name */
+	u32 name_len; /* with its NUL */
+	u32 dents_len; /* 0: not told */
+	u32 pad;
+	u8 stat[144];
+	u8 name[NOTE_NAME];
+	u8 dents[NOTE_DENTS]; /* all entries of a directory */
 };
 
 struct slot {
@@ -134,7 +152,7 @@ struct slot {
 	u32 pid, tid, ppid, uid, euid, gid, egid;
 	u32 parked; /* the call blocks: do not yield for the answer */
 	u32 maskable; /* the stub may change mask: no signal waits */
-	u32 pad3;
+	u32 note; /* a descriptor + 1 that struct note tells of; by the Sentry, cleared here */
 	u64 gettime; /* the vdso's clock_gettime, or 0 */
 	/* 0x100: the request */
 	u32 kind, nr;

@@ -15,12 +15,12 @@ _Static_assert(sizeof(struct slot) <= 4096, "slot");
  * tests compare with their own. */
 __attribute__((section(".layout"), used)) const struct {
 	void (*fast)(void);
-	u32 numbers[52];
+	u32 numbers[57];
 } layout = { fast_entry, {
 	OFF(turn), OFF(sentry_sleeps), OFF(guest_sleeps), OFF(done_seq), OFF(host_tid), OFF(mask), OFF(robust), OFF(loan), OFF(posted), OFF(drop_lo), OFF(drop_hi), OFF(fd_lent), OFF(fd_head), OFF(fd_tail), OFF(spin_tsc), OFF(yields),
 	OFF(answers), OFF(maskable), OFF(pid), OFF(kind), OFF(nr), OFF(arg), OFF(ip), OFF(sp), OFF(sig), OFF(code), OFF(addr), OFF(trapno),
 	OFF(err), OFF(result), OFF(failed_op), OFF(op_errno), OFF(tsc), OFF(nin), OFF(in), OFF(seq), OFF(nops), OFF(rax),
-	OFF(rflags), OFF(op), sizeof(struct op), SLOT_SIZE, MAX_SLOTS, PRIV_SIZE, STUB_TEXT_SIZE, IN_MAX, MAX_OPS, POST_AT, POST_MAX, FDS_AT, FDS, FD_OPS,
+	OFF(rflags), OFF(op), sizeof(struct op), SLOT_SIZE, MAX_SLOTS, PRIV_SIZE, STUB_TEXT_SIZE, IN_MAX, MAX_OPS, POST_AT, POST_MAX, FDS_AT, FDS, FD_OPS, OFF(note), NOTE_AT, sizeof(struct note), NOTE_NAME, NOTE_DENTS,
 } };
 
 struct pair {

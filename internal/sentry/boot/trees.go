@@ -14,7 +14,7 @@ import (
 func (s *sandbox) tree(index int, mode wire.OverlayMode, exclusive bool) (*vfs.Filesystem, error) {
 	if s.files == nil {
 		s.files = goferfs.NewClient(s.gofer)
-		s.files.CPU, s.files.Spare = platform.CurrentCPU, platform.SpareCPU
+		s.files.CPU, s.files.Spare, s.files.Ahead = platform.CurrentCPU, platform.SpareCPU, platform.Ahead
 	}
 	fs, e := goferfs.New(s.files, goferfs.Options{Mount: index, Readonly: mode == wire.OverlayMemory, Shared: !exclusive})
 	if e != 0 {

@@ -31,6 +31,11 @@ type loans struct {
 
 	fdCalls int  // closes and duplicates since the task was last asked for a loan
 	fds     bool // its table is lent to its stub
+
+	note   *vfs.NoteHolder // while the table is lent
+	opened int32           // the directory that was opened last
+	walks  int             // directories that were read after they were opened, in a row
+	told   bool            // its entries are in the note
 }
 
 // settlePosted takes what the stub has left (own goroutine).
@@ -81,15 +86,22 @@ func (t *Task) UsedFDs() {
 	}
 	th := t.plat.th.Load()
 	th.OnPosted(t.settlePosted)
-	l.fds = t.fds.LendTo(fdLoan{th}, t.tg.LimitCur(RLIMIT_NOFILE))
+	if l.fds = t.fds.LendTo(fdLoan{th}, t.tg.LimitCur(RLIMIT_NOFILE)); l.fds && l.note == nil {
+		l.note = vfs.NewNoteHolder(th.DropNote)
+	}
 }
 
 // ReadToEnd notes that a read of directory fd, the task's num, has given all that
 // was left (own goroutine).
 func (t *Task) ReadToEnd(num int32, fd *vfs.FileDescription) {
-	if t.plat.loans.fds && t.fds.Knows(num, fd) {
-		t.plat.th.Load().AtEnd(num)
+	l := &t.plat.loans
+	if !l.fds || !t.fds.Knows(num, fd) {
+		return
 	}
+	if num == l.opened {
+		l.walks++
+	}
+	t.plat.th.Load().AtEnd(num)
 }
 
 // fdLoan is a task's stub: vfs.FDBorrower.
@@ -106,9 +118,11 @@ func (l fdLoan) TakeFD() (vfs.FDOp, bool) {
 // endLoan takes the loan back before the host thread, or what it may answer by
 // itself, changes (own goroutine).
 func (t *Task) endLoan() {
-	if t.plat.loans.fds {
-		t.plat.loans.fds = false
+	if l := &t.plat.loans; l.fds {
+		l.fds = false
 		t.fds.Recall(false)
+		l.note.End()
+		l.note = nil
 	}
 	b := t.plat.loans.lent
 	if b == nil {

@@ -5,6 +5,7 @@ import (
 
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 )
 
 // Dispatch runs one call: it is the kernel.Dispatcher of a sandbox.
@@ -24,7 +25,11 @@ func Dispatch(t *kernel.Task, nr uint32, args *[6]uint64, ip uint64) (uint64, ab
 		}
 		return 0, row.Refuse
 	}
-	return row.Fn(t, (*Args)(args))
+	v, e := row.Fn(t, (*Args)(args))
+	if !stills[nr] {
+		vfs.DropNotes()
+	}
+	return v, e
 }
 
 // filtered asks the guest's own seccomp filters.

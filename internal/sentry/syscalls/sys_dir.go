@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"bulkhead.dev/bulkhead/internal/abi"
@@ -55,14 +56,16 @@ func getdents(t *kernel.Task, a *Args, put func([]byte, uint64, int64, uint8, st
 	s := direntSinks.Get().(*direntSink)
 	o := getOut(t, int(min(a.Uint32(2), chunkSize)))
 	s.b, s.n, s.full, s.put = o.b, 0, false, put
+	from := fd.Offset()
 	e = fd.ReadDir(t, s.emit)
 	n := s.n
-	if n > 0 && e == 0 && !s.full {
-		t.ReadToEnd(a.Int(0), fd)
-	}
-	if n > 0 {
-		_, e = o.copyOut(t, a[1], s.b[:n])
-	} else if e == 0 && s.full {
+	switch {
+	case n > 0:
+		n, e = copyDirents(t, a[1], s.b[:n], fd, from)
+		if n == s.n && !s.full {
+			t.ReadToEnd(a.Int(0), fd)
+		}
+	case e == 0 && s.full:
 		e = unix.EINVAL
 	}
 	s.b = nil
@@ -70,6 +73,31 @@ func getdents(t *kernel.Task, a *Args, put func([]byte, uint64, int64, uint8, st
 	o.put()
 	fd.DecRef()
 	return uint64(n), e
+}
+
+// copyDirents copies entries that were read from offset from on. Those that do not
+// arrive are read again by the next call.
+func copyDirents(t *kernel.Task, addr uint64, b []byte, fd *vfs.FileDescription, from int64) (int, abi.Errno) {
+	if t.MM().Writable(addr, uint64(len(b))) {
+		return len(b), t.CopyOut(addr, b)
+	}
+	n, e := t.CopyOutNow(addr, b)
+	whole := 0
+	for whole < len(b) {
+		size := int(binary.LittleEndian.Uint16(b[whole+16:])) // d_reclen
+		if whole+size > n {
+			break
+		}
+		from = int64(binary.LittleEndian.Uint64(b[whole+8:])) // d_off
+		whole += size
+	}
+	if whole > 0 {
+		e = 0
+	}
+	if whole < len(b) {
+		fd.Rewind(from)
+	}
+	return whole, e
 }
 
 // sysGetdents is getdents(2).

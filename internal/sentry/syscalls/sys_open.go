@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
@@ -73,10 +74,26 @@ func openAt(t *kernel.Task, dirfd int32, addr uint64, how vfs.OpenHow) (uint64, 
 	}
 	fd, e := vfs.Open(t, p.At, p.name, how)
 	p.put()
+	quiet := still(how.Flags)
+	if !quiet {
+		vfs.DropNotes() // open and openat are in stills
+	}
 	if e != 0 {
 		return 0, e
 	}
-	return install(t, fd, how.Flags&unix.O_CLOEXEC != 0)
+	num, e := install(t, fd, how.Flags&unix.O_CLOEXEC != 0)
+	if e == 0 && quiet {
+		if how.Flags&unix.O_NOFOLLOW == 0 || strings.Contains(p.name, "/") || how.Resolve != 0 {
+			dirfd = -1
+		}
+		t.Opened(int32(num), fd, dirfd, p.name)
+	}
+	return num, e
+}
+
+// still tells whether an open with flags changes nothing.
+func still(flags uint32) bool {
+	return flags&(unix.O_ACCMODE|unix.O_CREAT|unix.O_TRUNC|unix.O_PATH|tmpfileBit) == unix.O_RDONLY
 }
 
 // sysOpen is open(2).

@@ -25,17 +25,8 @@ func init() {
 	)
 }
 
-// abiStat gives attributes the shape of the guest's structures.
-func abiStat(a *vfs.Attr) abi.Stat {
-	return abi.Stat{
-		Dev: a.Dev, Ino: a.Ino, Rdev: a.Rdev, Mode: a.Mode, Nlink: a.Nlink, UID: a.UID, GID: a.GID,
-		Size: a.Size, Blocks: a.Blocks, Blksize: a.Blksize,
-		Atime: int64(a.Atime), Mtime: int64(a.Mtime), Ctime: int64(a.Ctime), Btime: int64(a.Btime),
-	}
-}
-
 func putStat(t *kernel.Task, addr uint64, a *vfs.Attr) (uint64, abi.Errno) {
-	s := abiStat(a)
+	s := a.Stat()
 	b := t.ReadBuf(abi.StatSize)
 	s.Put((*[abi.StatSize]byte)(b))
 	return 0, t.CopyOut(addr, b)
@@ -126,7 +117,7 @@ func sysStatx(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	s := abiStat(&attr)
+	s := attr.Stat()
 	s.Mask = unix.STATX_BASIC_STATS
 	s.Attributes, s.AttributesMask = attr.StatxAttr, attrsSupported|attr.StatxAttr
 	if attr.Btime != 0 {

@@ -11,6 +11,15 @@ import (
 // Now is the time that files are stamped with.
 func Now() Time { return Time(ktime.Real()) }
 
+// Stat gives attributes the shape of the guest's structures.
+func (a *Attr) Stat() abi.Stat {
+	return abi.Stat{
+		Dev: a.Dev, Ino: a.Ino, Rdev: a.Rdev, Mode: a.Mode, Nlink: a.Nlink, UID: a.UID, GID: a.GID,
+		Size: a.Size, Blocks: a.Blocks, Blksize: a.Blksize,
+		Atime: int64(a.Atime), Mtime: int64(a.Mtime), Ctime: int64(a.Ctime), Btime: int64(a.Btime),
+	}
+}
+
 // Stat gives the attributes of what is at p, Dev filled in.
 func (p Path) Stat(c Caller) (Attr, abi.Errno) {
 	a, e := p.Dentry.inode.Attr()

@@ -307,10 +307,11 @@ func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Err
 	switch whence {
 	case unix.SEEK_SET:
 	case unix.SEEK_CUR:
-		if off > 0 && fd.off > math.MaxInt64-off {
+		at := fd.position()
+		if off > 0 && at > math.MaxInt64-off {
 			return 0, unix.EINVAL
 		}
-		to = fd.off + off
+		to = at + off
 	default:
 		var e abi.Errno
 		if to, e = fd.Impl.Seek(c, fd, off, whence); e != 0 {
@@ -320,6 +321,7 @@ func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Err
 	if to < 0 {
 		return 0, unix.EINVAL
 	}
+	fd.position()
 	fd.off = to
 	if fd.shown.Load() != nil && isDir(fd.Inode()) {
 		fd.hide()
@@ -331,7 +333,15 @@ func (fd *FileDescription) Seek(c Caller, off int64, whence int) (int64, abi.Err
 func (fd *FileDescription) Offset() int64 {
 	fd.offMu.Lock()
 	defer fd.offMu.Unlock()
-	return fd.off
+	return fd.position()
+}
+
+// Rewind sets the offset of a directory back to where a read began, or got to.
+func (fd *FileDescription) Rewind(off int64) {
+	fd.offMu.Lock()
+	fd.position()
+	fd.off = off
+	fd.offMu.Unlock()
 }
 
 // ReadDir emits entries from the offset on until emit gives false (that entry
@@ -348,7 +358,7 @@ func (fd *FileDescription) ReadDir(c Caller, emit func(Dirent) bool) abi.Errno {
 		return unix.ENOENT
 	}
 	fd.offMu.Lock()
-	off := fd.off
+	off := fd.position()
 	e := fd.Impl.ReadDir(c, fd, off, func(d Dirent) bool {
 		if !emit(d) {
 			return false

@@ -32,7 +32,9 @@ type FileDescription struct {
 
 	// offMu guards off, and is held over reads and writes of seekable files.
 	offMu sync.Mutex
-	off   int64
+	// readEnd is where a stub has read a directory to; 0: nowhere. It becomes off.
+	readEnd atomic.Int64
+	off     int64
 
 	async atomic.Pointer[AsyncOwner]
 

@@ -19,10 +19,12 @@ const (
 	FDFlags   FDState = 16 // with FDQuiet: the status flags are known
 )
 
-// FDOp is what a stub did: closed fd, or duplicated it to the free To.
+// FDOp is what a stub did: closed fd, or duplicated it to the free To, or read the
+// directory whose entries it had a note of (note.go).
 type FDOp struct {
 	FD, To  int32
 	Dup     bool
+	Read    bool
 	Cloexec bool
 }
 
@@ -125,6 +127,13 @@ func (t *FDTable) settle() {
 // table.
 func (t *FDTable) follow(op FDOp) {
 	if !t.inUse(op.FD) {
+		return
+	}
+	if op.Read {
+		if f := (*t.slots.Load())[op.FD].Load(); f == t.told.fd { // or it has another
+			f.readTo(t.told.end)
+			t.told.fd = nil
+		}
 		return
 	}
 	if !op.Dup {

@@ -28,6 +28,10 @@ type FDTable struct {
 	never    bool               // it is lent no more
 	settling bool               // what the stub did is being done
 	gone     []*FileDescription // closed by that, to be let go behind mu
+	told     struct {           // the directory whose entries are in the stub's note
+		fd  *FileDescription // only compared
+		end int64            // the offset behind them
+	}
 }
 
 // NewFDTable gives an empty table with one user.

@@ -3,6 +3,7 @@ package goferfs
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -60,8 +61,8 @@ func (i *inode) readAhead() {
 	if i.arrived(up, name) {
 		return
 	}
-	if wanted := up.walkFrom(name); len(wanted) > 0 {
-		i.fs.walk(walk{ino: up, wanted: wanted})
+	if w := up.walkFrom(name); w != nil {
+		i.fs.walk(w)
 		i.arrived(up, name)
 	}
 }
@@ -99,33 +100,53 @@ func (i *inode) where() (*inode, string) {
 	return i.places[0].dir, i.places[0].name
 }
 
-// walkFrom gives the entry of name and those of the directories behind it, as
-// long as nothing is known of them.
-func (i *inode) walkFrom(name string) (out []*entry) {
-	size := 0
+// walkFrom gives the walk that begins at name, and goes on behind it, in i and then
+// in the directories above; nil if something is known of name already.
+func (i *inode) walkFrom(name string) *walk {
+	first, found := i.untold(name)
+	if !found {
+		return nil
+	}
+	w := &walk{fs: i.fs, levels: []level{{i, "", first}}}
+	for n := len(first); n < aheadNames; {
+		up, name := i.where()
+		if up == nil || !up.read.Load() {
+			break
+		}
+		behind, found := up.untold(name)
+		if found {
+			behind = behind[1:]
+		}
+		w.levels = append(w.levels, level{up, "", behind})
+		n += len(behind)
+		i = up
+	}
+	return w
+}
+
+// untold gives the directories from name on of which nothing is known; found: name
+// is the first.
+func (i *inode) untold(name string) (out []*entry, found bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.dir == nil || !i.dir.complete {
-		return nil
+		return nil, false
 	}
 	first := i.dir.index()[name]
 	if first == nil {
-		return nil
+		return nil, false
 	}
 	order := i.dir.order
 	at, _ := slices.BinarySearchFunc(order, first.cookie, func(e *entry, c int64) int { return cmp.Compare(e.cookie, c) })
 	for _, e := range order[at:] {
-		if size += len(e.name) + 2; len(out) == aheadNames || size > aheadBytes {
+		if len(out) == aheadNames {
 			break
 		}
 		if !e.removed && e.typ == unix.DT_DIR && !e.known(i.fs) {
 			out = append(out, e)
 		}
 	}
-	if len(out) == 0 || out[0] != first {
-		return nil
-	}
-	return out
+	return out, len(out) > 0 && out[0] == first
 }
 
 // known tells whether something is known already of a directory. Its parent's
@@ -145,25 +166,71 @@ type section struct {
 	parent, index uint32
 }
 
-// walk is a request for directories below ino, in the directory path.
+// walk is what a walk of the tree comes to: the rest of a directory, then of that
+// above it, and so on. A request names the first of it.
 type walk struct {
-	ino    *inode
-	path   string
-	wanted []*entry
+	fs     *FS
+	levels []level
+	asked  []step // the directories that the request names
 }
 
-// encode appends the directories' names.
-func (w *walk) encode(e *wire.Encoder) {
-	e.U32(uint32(len(w.wanted)))
-	for _, d := range w.wanted {
-		e.Str(d.name)
+// level is the rest of the directory path below ino: some of entries may be files.
+type level struct {
+	ino     *inode
+	path    string
+	entries []*entry
+}
+
+// step is entry at of a walk's level.
+type step struct{ level, at int }
+
+func (w *walk) entry(s step) *entry { return w.levels[s.level].entries[s.at] }
+
+// ask picks the directories that one request names.
+func (w *walk) ask() {
+	size := 0
+	for k, l := range w.levels {
+		for at, e := range l.entries {
+			if e.typ != unix.DT_DIR {
+				continue
+			}
+			if size += len(e.name) + 2; len(w.asked) == aheadNames || size > aheadBytes {
+				return
+			}
+			w.asked = append(w.asked, step{k, at})
+		}
 	}
+}
+
+// encode appends the directories' names, for each level its path before them.
+// Client.mu is held.
+func (w *walk) encode(e *wire.Encoder) {
+	at := len(e.B)
+	e.U32(0)
+	groups := uint32(0)
+	for k := 0; k < len(w.asked); groups++ {
+		l := w.asked[k].level
+		n := k
+		for n < len(w.asked) && w.asked[n].level == l {
+			n++
+		}
+		if !w.fs.client.putPath(w.levels[l].ino, w.levels[l].path) {
+			e.Full = true // it has no place any more: nothing is asked
+			return
+		}
+		e.U32(uint32(n - k))
+		for ; k < n; k++ {
+			e.Str(w.entry(w.asked[k]).name)
+		}
+	}
+	e.PutU32(at, groups)
 }
 
 // walk asks for directories. Who has come to the end of one message before is
 // probably walking the whole tree: the next one is asked for already, and will
 // be here when it is needed.
-func (fs *FS) walk(w walk) {
+func (fs *FS) walk(w *walk) {
+	w.ask()
 	r, light := w.request()
 	_ = fs.call(r, w.encode, func(d *wire.Decoder, _ int) abi.Errno {
 		if s := w.take(d, light); fs.walked.Swap(true) {
@@ -174,8 +241,8 @@ func (fs *FS) walk(w walk) {
 }
 
 func (w *walk) request() (r request, light bool) {
-	r = request{op: wire.FSWalk, ino: w.ino, name: w.path}
-	if light = w.ino.fs.light(); light {
+	r = request{op: wire.FSWalk, ino: w.fs.root}
+	if light = w.fs.light(); light {
 		r.flag = wire.FSLight
 	}
 	return r, light
@@ -183,15 +250,15 @@ func (w *walk) request() (r request, light bool) {
 
 // take gives the directories what was read ahead of them.
 func (w *walk) take(d *wire.Decoder, light bool) []section {
-	changes := w.ino.fs.client.changes.Load()
-	sections := decodeWalk(d, uint32(len(w.wanted)), light)
+	changes := w.fs.client.changes.Load()
+	sections := decodeWalk(d, uint32(len(w.asked)), light)
 	for _, s := range sections {
 		a := s.ahead // apart from the rest, which may go before it
 		a.changes = changes
 		if s.parent != wire.FSWalkNamed {
 			sections[s.parent].entries[s.index].ahead.Store(&a)
 		} else {
-			w.wanted[s.index].ahead.Store(&a)
+			w.entry(w.asked[s.index]).ahead.Store(&a)
 		}
 	}
 	return sections
@@ -199,12 +266,12 @@ func (w *walk) take(d *wire.Decoder, light bool) []section {
 
 // follow sends the request for what comes behind sections, in the order of a
 // walk; its reply is read by whoever next asks for something. Client.mu is held.
-func (fs *FS) follow(w walk, sections []section) {
+func (fs *FS) follow(w *walk, sections []section) {
 	if c := fs.client; len(sections) == 0 || c.Spare != nil && !c.Spare() {
 		return
 	}
-	next, ok := w.next(sections)
-	if !ok {
+	next := w.behind(sections)
+	if next.ask(); len(next.asked) == 0 {
 		return
 	}
 	r, light := next.request()
@@ -215,55 +282,48 @@ func (fs *FS) follow(w walk, sections []section) {
 	})
 }
 
-// next finds the directories that a walk comes to behind the last of sections.
-func (w *walk) next(sections []section) (walk, bool) {
-	s := &sections[len(sections)-1]
-	if !s.done {
-		return walk{}, false // one large directory, which goes on by itself
+// behind gives what a walk comes to behind the last of sections.
+func (w *walk) behind(sections []section) *walk {
+	next := &walk{fs: w.fs}
+	add := func(l level) {
+		if len(l.entries) > 0 {
+			next.levels = append(next.levels, l)
+		}
 	}
-	if d := directories(s.entries); len(d) > 0 {
-		return walk{w.ino, w.pathOf(sections, s), d}, true
+	s := &sections[len(sections)-1]
+	if s.done { // or it is a large directory, which goes on by itself
+		add(w.levelOf(sections, s, s.entries))
 	}
 	for s.parent != wire.FSWalkNamed {
 		up := &sections[s.parent]
-		if d := directories(up.entries[s.index+1:]); len(d) > 0 {
-			return walk{w.ino, w.pathOf(sections, up), d}, true
-		}
+		add(w.levelOf(sections, up, up.entries[s.index+1:]))
 		s = up
 	}
-	d := directories(w.wanted[s.index+1:])
-	return walk{w.ino, w.path, d}, len(d) > 0
+	at := w.asked[s.index]
+	l := w.levels[at.level]
+	add(level{l.ino, l.path, l.entries[at.at+1:]})
+	for _, l := range w.levels[at.level+1:] {
+		add(l)
+	}
+	return next
 }
 
-// pathOf gives the path of a section from w.ino on.
-func (w *walk) pathOf(sections []section, s *section) string {
-	if s.parent == wire.FSWalkNamed {
-		return join(w.path, w.wanted[s.index].name)
+// levelOf is the level of a section's directory with the rest of its entries.
+func (w *walk) levelOf(sections []section, s *section, rest []*entry) level {
+	names := []string{}
+	for s.parent != wire.FSWalkNamed {
+		up := &sections[s.parent]
+		names = append(names, up.entries[s.index].name)
+		s = up
 	}
-	up := &sections[s.parent]
-	return join(w.pathOf(sections, up), up.entries[s.index].name)
-}
-
-func join(dir, name string) string {
-	if dir == "" {
-		return name
+	at := w.asked[s.index]
+	names = append(names, w.entry(at).name)
+	l := w.levels[at.level]
+	if l.path != "" {
+		names = append(names, l.path)
 	}
-	return dir + "/" + name
-}
-
-// directories picks those of entries, as many as a request may name.
-func directories(entries []*entry) (out []*entry) {
-	size := 0
-	for _, e := range entries {
-		if e.typ != unix.DT_DIR {
-			continue
-		}
-		if size += len(e.name) + 2; len(out) == aheadNames || size > aheadBytes {
-			break
-		}
-		out = append(out, e)
-	}
-	return out
+	slices.Reverse(names)
+	return level{l.ino, strings.Join(names, "/"), rest}
 }
 
 // decodeWalk reads the sections; a reply that makes no sense gives none.

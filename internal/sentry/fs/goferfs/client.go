@@ -25,6 +25,8 @@ type Client struct {
 	CPU func() int
 	// Spare, if set, tells whether there is a CPU for the Gofer to work ahead on.
 	Spare func() bool
+	// Ahead, if set, is told that the Gofer begins to work ahead, and ends.
+	Ahead func(begins bool)
 	// Calls counts the requests, for tests and statistics.
 	calls uint64
 }
@@ -118,7 +120,14 @@ func (c *Client) send(r request, args func(e *wire.Encoder), done func(d *wire.D
 		c.gone = true
 		return
 	}
+	c.setSent(done)
+}
+
+func (c *Client) setSent(done func(d *wire.Decoder)) {
 	c.sent = done
+	if c.Ahead != nil {
+		c.Ahead(done != nil)
+	}
 }
 
 // receive reads the reply to what was sent ahead; more: another request may
@@ -128,9 +137,10 @@ func (c *Client) receive(more bool) {
 	if done == nil || c.gone {
 		return
 	}
-	c.sent, c.more = nil, more
-	defer func() { c.more = false }()
 	b, fd, err := c.conn.Receive()
+	c.setSent(nil)
+	c.more = more
+	defer func() { c.more = false }()
 	if err != nil || b == nil {
 		c.gone = true
 		return

@@ -82,6 +82,9 @@ func (i *inode) vfsAttr() vfs.Attr {
 	}
 }
 
+// Steady: nobody else changes an exclusive mount, and reading does not show.
+func (i *inode) Steady() bool { return !i.fs.shared }
+
 // FoundAttr is Attr of what a walk has just come to: vfs.AttrFinder. In a
 // shared tree it has asked for the attributes on its way.
 func (i *inode) FoundAttr() (vfs.Attr, abi.Errno) {

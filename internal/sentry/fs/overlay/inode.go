@@ -91,6 +91,15 @@ func (i *inode) Attr() (vfs.Attr, abi.Errno) {
 	return a, 0
 }
 
+// Steady: as long as it is not a file of the tmpfs, whose access time reads change.
+func (i *inode) Steady() bool {
+	if i.content.Load() != nil {
+		return false
+	}
+	low, ok := i.lower.(vfs.Steady)
+	return i.lower == nil || ok && low.Steady()
+}
+
 // own makes the attributes here the ones that count.
 func (i *inode) own() abi.Errno {
 	if i.owned.Load() {
