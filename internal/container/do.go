@@ -170,8 +170,11 @@ func doExitCode(r *running, st unix.WaitStatus, timedOut bool) (int, error) {
 		return ExitTimeout, nil
 	}
 	err := r.readReady()
+	crash := r.lastWords()
 	var boot *bootError
 	switch {
+	case crash != nil:
+		return ExitFailure, crash
 	case st.Signaled():
 		return ExitSignal + int(st.Signal()), nil
 	case errors.As(err, &boot):

@@ -2,6 +2,7 @@ package container
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,7 +69,8 @@ type running struct {
 	gofer   *child
 	control *wire.ControlClient // of the socket pair; nil with a listener
 	ready   *os.File
-	plan    nsPlan // what the Sentry got
+	report  *bufio.Reader // of ready
+	plan    nsPlan        // what the Sentry got
 }
 
 // run starts the Gofer and the Sentry. They boot side by side; the Sentry
@@ -406,8 +408,8 @@ const maxReady = 64 << 10
 
 // readReady reads the Sentry's Ready message, one line.
 func (r *running) readReady() error {
-	defer r.ready.Close()
-	raw, err := bufio.NewReader(io.LimitReader(r.ready, maxReady)).ReadBytes('\n')
+	r.report = bufio.NewReader(io.LimitReader(r.ready, maxReady))
+	raw, err := r.report.ReadBytes('\n')
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("the Sentry's report: %w", err)
 	}
@@ -417,6 +419,9 @@ func (r *running) readReady() error {
 	if string(raw) == wire.ReadyOK {
 		return nil
 	}
+	if raw[0] != '{' {
+		return crashed(raw, r.report)
+	}
 	var msg wire.Ready
 	if err := json.Unmarshal(raw, &msg); err != nil {
 		return fmt.Errorf("the Sentry's report: %w", err)
@@ -425,6 +430,24 @@ func (r *running) readReady() error {
 		return &bootError{msg}
 	}
 	return nil
+}
+
+// lastWords is what the Sentry's own crash has left behind its report: an error,
+// or nil if it did not crash. The Sentry has ended.
+func (r *running) lastWords() error {
+	if r.report == nil {
+		return nil
+	}
+	first, _ := r.report.ReadBytes('\n')
+	if len(first) == 0 {
+		return nil
+	}
+	return crashed(first, r.report)
+}
+
+func crashed(first []byte, rest io.Reader) error {
+	raw, _ := io.ReadAll(rest)
+	return fmt.Errorf("the sandbox's kernel crashed, and the container with it; this is a fault of bulkhead's, please report it: %s%s", first, bytes.TrimSpace(raw))
 }
 
 // obituary waits for the Sentry, which has closed its pipes, and says how it

@@ -1,6 +1,8 @@
 package container
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/wire"
@@ -65,15 +67,16 @@ func (c *creation) foreground(fw *forwarder, keep bool) (int, error) {
 		return 1, err
 	}
 	code := exitCode(status)
+	crash := c.run.lastWords()
 	if keep {
-		return code, nil
+		return code, crash
 	}
 	again, err := c.rt.openLocked(c.rec.ID)
 	if err != nil {
-		return code, nil // deleted by another
+		return code, crash // deleted by another
 	}
 	defer again.unlock()
-	return code, again.delete()
+	return code, errors.Join(crash, again.delete())
 }
 
 // exitCode is a shell's view of a wait status.

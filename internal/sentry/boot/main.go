@@ -64,6 +64,9 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "bulkhead:", err)
 		return exitInternal
 	}
+	if o.ready >= 0 {
+		lastWords(o.ready) // the filters let it not be done later
+	}
 	s, err := load(o, args, caught)
 	if o.ready >= 0 {
 		wire.WriteReady(o.ready, err)
