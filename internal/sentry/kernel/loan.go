@@ -86,7 +86,8 @@ func (t *Task) UsedFDs() {
 	}
 	th := t.plat.th.Load()
 	th.OnPosted(t.settlePosted)
-	if l.fds = t.fds.LendTo(fdLoan{th}, t.tg.LimitCur(RLIMIT_NOFILE)); l.fds && l.note == nil {
+	l.fds = t.fds.LendTo(fdLoan{th}, t.tg.LimitCur(RLIMIT_NOFILE))
+	if l.fds && l.note == nil {
 		l.note = vfs.NewNoteHolder(th.DropNote)
 	}
 }
@@ -118,17 +119,20 @@ func (l fdLoan) TakeFD() (vfs.FDOp, bool) {
 // endLoan takes the loan back before the host thread, or what it may answer by
 // itself, changes (own goroutine).
 func (t *Task) endLoan() {
-	if l := &t.plat.loans; l.fds {
+	l := &t.plat.loans
+	if l.fds {
 		l.fds = false
 		t.fds.Recall(false)
+	}
+	if l.note != nil { // the slot may go: nobody drops its note any more
 		l.note.End()
 		l.note = nil
 	}
-	b := t.plat.loans.lent
+	b := l.lent
 	if b == nil {
 		return
 	}
-	t.plat.loans.lent = nil
+	l.lent = nil
 	b.file.Recall(b)
 }
 

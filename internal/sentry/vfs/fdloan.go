@@ -45,6 +45,7 @@ func (t *FDTable) LendTo(b FDBorrower, limit uint64) bool {
 	t.lock()
 	defer t.unlock()
 	if t.users.Load() != 1 || t.locks.Load() || t.never || limit < FDsLent {
+		t.recallLocked()
 		return false
 	}
 	if t.borrower == b {
