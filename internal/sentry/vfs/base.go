@@ -134,6 +134,12 @@ type Revalidator interface {
 	Revalidate(c Caller, name string, child Inode) bool
 }
 
+// UnseenRemover is a directory of a RemovesSure file system that can remove a
+// name nobody has looked at; done false: it must be looked at first.
+type UnseenRemover interface {
+	UnlinkUnseen(c Caller, name string) (done bool, e abi.Errno)
+}
+
 // Foreseer is a directory of a Volatile file system that is told the rest of a
 // walk's path before its first name is looked up or revalidated: it may ask for
 // all of it at once. open: what is at its end is about to be read.

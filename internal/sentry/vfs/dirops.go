@@ -300,6 +300,20 @@ func (w *walker) victim(dir *Dentry, directory bool) (*Dentry, abi.Errno) {
 	return dir.child(w.c, w.last)
 }
 
+// unlinkUnseen removes a name that no dentry is of, where it does not matter whose
+// it is and nobody is to be told.
+func (w *walker) unlinkUnseen(dir *Dentry) (done bool, e abi.Errno) {
+	if !dir.fs.RemovesSure || w.slash || dir.children[w.last] != nil || len(w.last) > nameMax || watched.Load() != 0 ||
+		dir.dead() || dir.inode.Perm().Mode&unix.S_ISVTX != 0 || inodePermission(w.c, dir.fs, dir.inode, MayWrite|MayExec) != 0 {
+		return false, 0
+	}
+	u, ok := dir.inode.(UnseenRemover)
+	if !ok {
+		return false, 0
+	}
+	return u.UnlinkUnseen(w.c, w.last)
+}
+
 // Unlink is unlinkat(2) without AT_REMOVEDIR.
 func Unlink(c Caller, at At, path string) abi.Errno {
 	return inParent(c, at, path, func(w *walker, dir *Dentry) abi.Errno {
@@ -308,6 +322,9 @@ func Unlink(c Caller, at At, path string) abi.Errno {
 		}
 		if w.cur.Mount.ReadOnly() {
 			return unix.EROFS
+		}
+		if done, e := w.unlinkUnseen(dir); done {
+			return e
 		}
 		d, e := w.victim(dir, false)
 		if e != 0 {

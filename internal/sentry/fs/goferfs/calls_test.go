@@ -75,7 +75,10 @@ func getXattr(at vfs.At) {
 // that was looked up lasts.
 func TestSharedMessages(t *testing.T) {
 	root := t.TempDir()
-	for _, n := range []string{"there", "other"} {
+	if err := os.Mkdir(filepath.Join(root, "unseendir"), 0755); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"there", "other", "unseen"} {
 		if err := os.WriteFile(filepath.Join(root, n), []byte("x"), 0644); err != nil {
 			t.Fatal(err)
 		}
@@ -163,6 +166,9 @@ func TestSharedMessages(t *testing.T) {
 		{"another name for it", 3, 0, func() abi.Errno { return vfs.Link(c, at, "/deep/er/g", at, "/deep/er/h", 0) }},
 		{"removing a name", 2, 0, func() abi.Errno { return vfs.Unlink(c, at, "/deep/er/g") }},
 		{"removing a name nearby", 1, 0, func() abi.Errno { return vfs.Unlink(c, at, "/new") }},
+		{"removing a file nobody has looked at", 1, 0, func() abi.Errno { return vfs.Unlink(c, at, "/unseen") }},
+		{"and one that is not there", 2, unix.ENOENT, func() abi.Errno { return vfs.Unlink(c, at, "/unseen") }},
+		{"removing a directory as a file", 1, unix.EISDIR, func() abi.Errno { return vfs.Unlink(c, at, "/unseendir") }},
 		{"removing a directory", 1, 0, func() abi.Errno { return vfs.Rmdir(c, at, "/dir") }},
 	} {
 		wait()

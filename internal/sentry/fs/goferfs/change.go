@@ -189,6 +189,24 @@ func (i *inode) removed(op wire.FSOp, name string, t *inode) abi.Errno {
 	return 0
 }
 
+// UnlinkUnseen removes a name of a shared mount that no inode here is known by:
+// vfs.UnseenRemover. Whatever else had the file's attributes asks anew.
+func (i *inode) UnlinkUnseen(c vfs.Caller, name string) (bool, abi.Errno) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if n := i.cache().index()[name]; !i.fs.shared || i.fs.readonly || n != nil && n.ino != nil {
+		return false, 0
+	}
+	i.ahead = nil
+	defer i.unforesee()
+	e := i.fs.call(request{op: wire.FSUnlink, ino: i, name: name}, func(e *wire.Encoder) { e.Identity(wire.FSIdentity{}) }, nil)
+	if e == 0 {
+		i.cache().remove(name)
+		i.stale = true
+	}
+	return true, e
+}
+
 // identity is what a name must still lead to when it is removed.
 func (t *inode) identity() wire.FSIdentity {
 	t.mu.Lock()
