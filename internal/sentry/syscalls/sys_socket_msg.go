@@ -15,7 +15,7 @@ import (
 func init() {
 	register(
 		Row{Nr: unix.SYS_SENDTO, Name: "sendto", Args: "fd buf size flags:msg ptr size", Fn: sysSendto,
-			Missing: "MSG_OOB goes in line on TCP and is refused elsewhere; MSG_FASTOPEN is refused"},
+			Missing: "urgent data: MSG_OOB goes in line on TCP, whose stack knows none"},
 		Row{Nr: unix.SYS_RECVFROM, Name: "recvfrom", Args: "fd buf:out size flags:msg ptr ptr", Fn: sysRecvfrom},
 		Row{Nr: unix.SYS_SENDMSG, Name: "sendmsg", Args: "fd ptr flags:msg", Fn: sysSendmsg},
 		Row{Nr: unix.SYS_RECVMSG, Name: "recvmsg", Args: "fd ptr flags:msg", Fn: sysRecvmsg},

@@ -286,7 +286,7 @@ var sysctls = []sysctl{
 	{path: "net/ipv4/tcp_timestamps", value: "1", low: 0, hi: 2},
 	{path: "net/ipv4/tcp_tw_reuse", value: "2", low: 0, hi: 2},
 	{path: "net/ipv4/tcp_window_scaling", value: "1", low: 0, hi: 1},
-	{path: "net/ipv4/tcp_fastopen", value: "0", low: 0, hi: maxInt},
+	{path: "net/ipv4/tcp_fastopen", value: "0"},
 	{path: "net/ipv4/tcp_syn_retries", value: "6", low: 1, hi: 127},
 	{path: "net/ipv4/tcp_retries2", value: "15", low: 0, hi: 255},
 	{path: "net/ipv4/conf/all/forwarding", value: "0", low: 0, hi: 1},
