@@ -76,13 +76,26 @@ func TestWalkAhead(t *testing.T) {
 		at := vfs.At{FS: vfstest.NewGuest(fs).FS}
 		client := fs.RootDentry().Inode().(*inode).fs.client
 		client.Spare = func() bool { return spare }
+		begun := 0
+		client.Ahead = func(begins bool) {
+			if begins != (client.sent != nil) {
+				t.Error("told that the Gofer works ahead:", begins)
+			}
+			if begins {
+				begun++
+			}
+		}
 		got := walkTree(t, at, "", func(string) {})
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("ahead %v: %d files, want %d", spare, len(got), len(want))
 		}
-		if n := client.Calls(); n > 24 {
+		// The names are long: a message has room for 50 of the 200 lowest.
+		if n := client.Calls(); n > 8 {
 			t.Errorf("ahead %v: %d messages for 260 directories", spare, n)
+		}
+		if spare && begun < 2 || !spare && begun > 0 {
+			t.Errorf("ahead %v: asked for ahead %d times", spare, begun)
 		}
 		client.settle()
 		if client.sent != nil && !spare {
