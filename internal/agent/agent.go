@@ -42,6 +42,7 @@ type Agent struct {
 	snapshot   bool // the connection may end
 	containers map[string]*container
 	spare      *cgroup // made ahead by rehearse
+	prepared   *prepared
 
 	reapMu    sync.Mutex
 	processes map[int]*process // that have not ended, by pid

@@ -36,6 +36,7 @@ type builder struct {
 
 	session *agentconn.Session
 	streams *agentpb.Streams
+	page    *page // the process is named later (prepared.go)
 
 	root   tree // of the container, a mount
 	devpts int  // the first devpts mount, made ahead for the terminal; or -1
@@ -99,8 +100,10 @@ func (b *builder) run() error {
 	if err := b.attachRoot(); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	if err := b.findProgram(); err != nil {
-		return err
+	if b.page == nil {
+		if err := b.findProgram(); err != nil {
+			return err
+		}
 	}
 	if err := b.openStdio(); err != nil {
 		return err
@@ -281,6 +284,10 @@ func (b *builder) openStdio() (err error) {
 			break
 		}
 	}
+	if b.page != nil {
+		b.p.stdio, err = announcedStdio(b.streams)
+		return err
+	}
 	b.p.stdio, err = newStdio(b.session, b.streams, b.config.Process, func() (int, int, error) {
 		return b.a.newPTY(b.devpts)
 	})
@@ -345,7 +352,11 @@ func (b *builder) fork() error {
 	}
 	s.stage1(b.p.stdio)
 	s.wait()
-	s.stage2(b.config.Process, b.config.Personality, b.config.Seccomp, b.a.lastCap)
+	if b.page != nil {
+		s.follow(b.page)
+	} else {
+		s.stage2(b.config.Process, b.config.Personality, b.config.Seccomp, b.a.lastCap)
+	}
 	err = b.a.spawn(b.p, func() (*child, error) {
 		if first := b.p.namespace.Load(); first != nil {
 			return b.a.forkInto(&process{child: first}, s, flags, b.c.cgroup.fd, report, start)

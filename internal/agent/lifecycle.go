@@ -52,6 +52,9 @@ func checkProcess(p *agentpb.Process) error {
 
 // create makes a container, and starts it if the request says so.
 func (a *Agent) create(req *agentpb.CreateRequest) (*agentpb.Started, error) {
+	if req.Prepared {
+		return a.adopt(req)
+	}
 	if err := checkCreate(req); err != nil {
 		return nil, err
 	}

@@ -85,11 +85,11 @@ func online() error {
 }
 
 // prepareSnapshot makes the agent ready to be copied.
-func (a *Agent) prepareSnapshot(groups []string) error {
+func (a *Agent) prepareSnapshot(req *agentpb.SnapshotRequest) error {
 	if err := a.prepare(); err != nil {
 		return err
 	}
-	for _, g := range groups {
+	for _, g := range req.ModuleGroups {
 		if err := a.modules.load(g); err != nil {
 			return err
 		}
@@ -103,6 +103,9 @@ func (a *Agent) prepareSnapshot(groups []string) error {
 	}
 	if a.spare == nil {
 		a.rehearse()
+	}
+	if req.Container != nil {
+		return a.prepareContainer(req.Container)
 	}
 	_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
 	return nil

@@ -27,12 +27,13 @@ import (
 type opKind uint8
 
 const (
-	opMust  opKind = iota // an error ends the child
-	opMay                 // an error does not matter
-	opExec                // execve: the next candidate is tried unless the error is final
-	opByte                // must give 1: the agent's byte has come
-	opError               // the error of the candidates before it
-	opMoved               // dup3 of the report's descriptor, which has another number now
+	opMust   opKind = iota // an error ends the child
+	opMay                  // an error does not matter
+	opExec                 // execve: the next candidate is tried unless the error is final
+	opByte                 // must give 1: the agent's byte has come
+	opError                // the error of the candidates before it
+	opFollow               // the rest of the script is in the page
+	opMoved                // dup3 of the report's descriptor, which has another number now
 )
 
 // op is one call. keep and use are numbers of slots for results, from 1; 0 is
@@ -53,6 +54,8 @@ type script struct {
 	ops   []op
 	names []string // what each call is for, in errors
 	alive []any
+	page  *page // where it is made, if not on the heap
+	next  *rest // of what comes behind opFollow
 
 	report, start int    // the child's ends, by their numbers at this point of the script
 	ends          [2]int // and in the agent

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
@@ -22,45 +23,118 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// str gives the address of a string with its NUL. The heap does not move, and
-// the script keeps it alive.
-func (s *script) str(text string) uintptr {
-	b := append([]byte(text), 0)
-	s.alive = append(s.alive, b)
-	return uintptr(unsafe.Pointer(&b[0]))
+// room gives n bytes, aligned to eight and zero, that live as long as the
+// script: of its page, or of the heap, which does not move.
+func (s *script) room(n int) ([]byte, uintptr) {
+	if s.page != nil {
+		if b := s.page.take(n); b != nil {
+			return b, uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+		}
+	}
+	w := make([]uint64, n/8+1)
+	s.alive = append(s.alive, w)
+	p := unsafe.Pointer(&w[0])
+	return unsafe.Slice((*byte)(p), n), uintptr(p)
 }
 
-// bytes gives the address of memory; not empty.
-func (s *script) bytes(b []byte) uintptr {
-	s.alive = append(s.alive, b)
-	return uintptr(unsafe.Pointer(&b[0]))
+// str gives the address of a string with its NUL.
+func (s *script) str(text string) uintptr {
+	b, p := s.room(len(text) + 1)
+	copy(b, text)
+	return p
+}
+
+// bytes gives the address of a copy.
+func (s *script) bytes(from []byte) uintptr {
+	b, p := s.room(len(from))
+	copy(b, from)
+	return p
 }
 
 // vector gives the address of argv or envp.
 func (s *script) vector(list []string) uintptr {
-	v := make([]uintptr, len(list)+1)
+	b, p := s.room(8 * (len(list) + 1))
 	for i, text := range list {
-		v[i] = s.str(text)
+		binary.LittleEndian.PutUint64(b[8*i:], uint64(s.str(text)))
 	}
-	s.alive = append(s.alive, v)
-	return uintptr(unsafe.Pointer(&v[0]))
+	return p
 }
 
-// words gives the address of 32-bit numbers; not empty.
+// words gives the address of 32-bit numbers.
 func (s *script) words(w []uint32) uintptr {
-	s.alive = append(s.alive, w)
-	return uintptr(unsafe.Pointer(&w[0]))
+	b, p := s.room(4 * len(w))
+	for i, v := range w {
+		binary.LittleEndian.PutUint32(b[4*i:], v)
+	}
+	return p
 }
 
 // filterProgram gives the address of a struct sock_fprog.
 func (s *script) filterProgram(filter []byte) uintptr {
-	prog := &struct {
-		n      uint16
-		_      [6]byte
-		filter uintptr
-	}{n: uint16(len(filter) / 8), filter: s.bytes(filter)}
-	s.alive = append(s.alive, prog)
-	return uintptr(unsafe.Pointer(prog))
+	b, p := s.room(16)
+	binary.LittleEndian.PutUint16(b, uint16(len(filter)/8))
+	binary.LittleEndian.PutUint64(b[8:], uint64(s.bytes(filter)))
+	return p
+}
+
+// page is memory that a child shares with the agent until it executes its
+// program: in it comes the rest of the child's script, where that is known only
+// after the fork.
+type page struct {
+	mem  []byte
+	used int
+	full bool // something had no room
+}
+
+// rest stands at the beginning of a page.
+type rest struct {
+	ops unsafe.Pointer
+	n   uintptr
+}
+
+// pageBytes has room for what a host says of a process (monitor.maxPrepared),
+// its calls and its filter.
+const pageBytes = 256 << 10
+
+func newPage() (*page, error) {
+	mem, err := unix.Mmap(-1, 0, pageBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, fmt.Errorf("a script's page: %w", err)
+	}
+	return &page{mem: mem, used: int(unsafe.Sizeof(rest{}))}, nil
+}
+
+func (p *page) close() { _ = unix.Munmap(p.mem) }
+
+// take gives memory of the page; nil when there is not enough.
+func (p *page) take(n int) []byte {
+	at := (p.used + 7) &^ 7
+	if n < 0 || at+n > len(p.mem) {
+		p.full = true
+		return nil
+	}
+	p.used = at + n
+	return p.mem[at : at+n : at+n]
+}
+
+// deliver puts the script, which was made in the page, where the child reads it.
+func (s *script) deliver() error {
+	size := int(unsafe.Sizeof(op{}))
+	b := s.page.take(size * len(s.ops))
+	if s.page.full {
+		return fmt.Errorf("the process %w: its arguments, environment and filter are more than %d bytes", errInvalid, pageBytes)
+	}
+	to := unsafe.Slice((*op)(unsafe.Pointer(unsafe.SliceData(b))), len(s.ops))
+	copy(to, s.ops)
+	r := (*rest)(unsafe.Pointer(unsafe.SliceData(s.page.mem)))
+	r.ops, r.n = unsafe.Pointer(unsafe.SliceData(to)), uintptr(len(to))
+	return nil
+}
+
+// follow lets the child go on with the script that lies in the page by then.
+func (s *script) follow(p *page) {
+	s.next = (*rest)(unsafe.Pointer(unsafe.SliceData(p.mem)))
+	s.add("going on", 0).kind = opFollow
 }
 
 func (s *script) messagePointer() uintptr { return uintptr(unsafe.Pointer(&s.checkpoint)) }
@@ -81,7 +155,7 @@ func (s *script) fork(flags uint64, cgroup int, report, start *os.File) (*child,
 		args.cgroup = uint64(cgroup)
 	}
 	s.checkpoint = [2]int32{-1, 0}
-	state := &scriptState{ops: unsafe.Pointer(unsafe.SliceData(s.ops)), n: uintptr(len(s.ops)), report: uintptr(s.ends[0])}
+	state := &scriptState{ops: unsafe.Pointer(unsafe.SliceData(s.ops)), n: uintptr(len(s.ops)), report: uintptr(s.ends[0]), next: s.next}
 	syscall.ForkLock.Lock()
 	pid, errno := forkScript(args, state)
 	syscall.ForkLock.Unlock()
@@ -101,7 +175,8 @@ type scriptState struct {
 	report uintptr
 	slots  [maxSlots + 1]uintptr
 	failed [2]int32
-	access bool // a candidate of execve was refused by EACCES
+	access bool  // a candidate of execve was refused by EACCES
+	next   *rest // of the script, or nil
 }
 
 // forkScript is the fork, and in the child the script. It must not grow the
@@ -135,6 +210,11 @@ func runScript(st *scriptState) {
 				last = syscall.EACCES
 			}
 			failScript(st, i, last)
+		}
+		if o.kind == opFollow {
+			st.ops, st.n = st.next.ops, st.next.n
+			i = ^uintptr(0) // the next is the first
+			continue
 		}
 		if o.use != 0 {
 			o.args[o.arg] = st.slots[o.use]

@@ -170,7 +170,7 @@ func (s *service) Online(context.Context, *agentpb.Empty) (*agentpb.OnlineRespon
 }
 
 func (s *service) PrepareSnapshot(_ context.Context, r *agentpb.SnapshotRequest) (*agentpb.Empty, error) {
-	return empty(s.a.prepareSnapshot(r.ModuleGroups))
+	return empty(s.a.prepareSnapshot(r))
 }
 
 func (s *service) Restored(_ context.Context, r *agentpb.RestoredRequest) (*agentpb.Empty, error) {

@@ -15,9 +15,10 @@ import (
 
 // stdio is what a process's standard descriptors are joined to.
 type stdio struct {
-	child  [3]int   // the child's
-	master *os.File // of its terminal
-	fd     int      // master's; File.Fd would make it block
+	child  [3]int      // the child's
+	master *os.File    // of its terminal
+	fd     int         // master's; File.Fd would make it block
+	ends   [3]*os.File // of pipes whose streams come later
 	pumps  []func()
 	conns  []net.Conn
 }
@@ -89,11 +90,8 @@ func (io *stdio) terminal(s *agentconn.Session, streams *agentpb.Streams, p *age
 func (io *stdio) pipes(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process) error {
 	for i, number := range []uint32{streams.GetStdin(), streams.GetStdout(), streams.GetStderr()} {
 		if number == 0 {
-			fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("/dev/null: %w", err)
-			}
-			if io.child[i], err = low(fd); err != nil {
+			var err error
+			if io.child[i], err = nullEnd(); err != nil {
 				return err
 			}
 			continue
@@ -107,17 +105,24 @@ func (io *stdio) pipes(s *agentconn.Session, streams *agentpb.Streams, p *agentp
 
 // pipe joins standard descriptor i to a stream.
 func (io *stdio) pipe(s *agentconn.Session, i int, number uint32, p *agentpb.Process) error {
-	conn, err := io.take(s, number)
-	if err != nil {
-		return err
-	}
 	mine, theirs, err := pipePair(i == 0)
 	if err != nil {
 		return err
 	}
 	io.child[i] = theirs
+	return io.join(s, i, number, mine, p)
+}
+
+// join joins the agent's end of a pipe to a stream.
+func (io *stdio) join(s *agentconn.Session, i int, number uint32, mine *os.File, p *agentpb.Process) error {
+	conn, err := io.take(s, number)
+	if err != nil {
+		mine.Close()
+		return err
+	}
 	// The process may open /dev/stdout again.
-	if err := unix.Fchown(theirs, int(p.Uid), int(p.Gid)); err != nil {
+	if err := chownPipe(mine, int(p.Uid), int(p.Gid)); err != nil {
+		mine.Close()
 		return fmt.Errorf("standard descriptor %d: %w", i, err)
 	}
 	from, to := rw(conn), rw(mine)
@@ -131,6 +136,61 @@ func (io *stdio) pipe(s *agentconn.Session, i int, number uint32, p *agentpb.Pro
 		s.Drop(number)
 	})
 	return nil
+}
+
+// chownPipe is fchown(2) of a descriptor that stays non-blocking.
+func chownPipe(f *os.File, uid, gid int) error {
+	if uid == 0 && gid == 0 { // as it was made
+		return nil
+	}
+	return f.Chown(uid, gid)
+}
+
+// announcedStdio has a pipe in the place of each stream that will come.
+func announcedStdio(streams *agentpb.Streams) (*stdio, error) {
+	io := &stdio{child: [3]int{-1, -1, -1}, fd: -1}
+	for i, number := range []uint32{streams.GetStdin(), streams.GetStdout(), streams.GetStderr()} {
+		var err error
+		if number == 0 {
+			io.child[i], err = nullEnd()
+		} else {
+			io.ends[i], io.child[i], err = pipePair(i == 0)
+		}
+		if err != nil {
+			io.close()
+			return nil, err
+		}
+	}
+	return io, nil
+}
+
+// attach joins the streams to the pipes that were made for them, and lets the
+// bytes flow.
+func (io *stdio) attach(s *agentconn.Session, streams *agentpb.Streams, p *agentpb.Process) error {
+	for i, number := range []uint32{streams.GetStdin(), streams.GetStdout(), streams.GetStderr()} {
+		mine := io.ends[i]
+		if (number != 0) != (mine != nil) {
+			return fmt.Errorf("streams %w: standard descriptor %d was announced otherwise", errInvalid, i)
+		}
+		if mine == nil {
+			continue
+		}
+		io.ends[i] = nil
+		if err := io.join(s, i, number, mine, p); err != nil {
+			return err
+		}
+	}
+	io.start()
+	return nil
+}
+
+// nullEnd opens /dev/null for a child.
+func nullEnd() (int, error) {
+	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("/dev/null: %w", err)
+	}
+	return low(fd)
 }
 
 func (io *stdio) take(s *agentconn.Session, number uint32) (net.Conn, error) {
@@ -196,6 +256,11 @@ func (io *stdio) close() {
 	io.closeChildEnds()
 	if io.master != nil {
 		io.master.Close()
+	}
+	for _, f := range io.ends {
+		if f != nil {
+			f.Close()
+		}
 	}
 	for _, c := range io.conns {
 		c.Close()

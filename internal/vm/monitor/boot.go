@@ -115,7 +115,7 @@ func (m *monitor) boot() error {
 	// QEMU (7.2) takes over no state while a vhost-user-fs device is there.
 	if len(cfg.Shares) == 0 {
 		if t := m.template(cfg.Disks, len(cfg.Nets)); t != nil {
-			return m.restore(cfg, t)
+			return m.restore(cfg, m.preparedFrom(cfg, t))
 		}
 	}
 	if err := makeRAM(cfg.Memory); err != nil {

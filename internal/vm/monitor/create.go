@@ -25,6 +25,9 @@ func (m *monitor) create(start bool) error {
 	}
 	req := m.createRequest(start)
 	req.Streams = stdio.streams
+	if m.prepared {
+		prepare(req)
+	}
 	if start {
 		m.begun = true
 	}

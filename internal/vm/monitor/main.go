@@ -36,6 +36,7 @@ type monitor struct {
 	machine  machine
 	memory   int64  // of the guest
 	rootType string // file system of the root's image
+	prepared bool   // the machine's container waits for its program
 
 	vm     hypervisor.VM
 	shares []*virtiofs.Server

@@ -16,6 +16,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/guest"
 	"bulkhead.dev/bulkhead/internal/vm/host"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/wire/agentconn"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
@@ -73,6 +74,7 @@ func (m *monitor) template(disks []hypervisor.Disk, nets int) *template {
 	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil
 	}
+	_ = os.Chtimes(t.dir+".lock", time.Now(), time.Now())
 	if t.ready() {
 		return t
 	}
@@ -144,12 +146,17 @@ func (m *monitor) makeTemplate(t *template, disks []hypervisor.Disk, nets int) e
 	}
 	conn.Close()
 	time.Sleep(settle)
-	tmp, err := os.MkdirTemp(m.machine.dir, "template-new-")
+	return t.save(vm, m.machine.dir, cfg.Memory.Path)
+}
+
+// save makes a template of a machine, all of it or none.
+func (t *template) save(vm hypervisor.VM, cache, ram string) error {
+	tmp, err := os.MkdirTemp(cache, "template-new-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := saveTo(vm, tmp, cfg.Memory.Path); err != nil {
+	if err := saveTo(vm, tmp, ram); err != nil {
 		return err
 	}
 	return os.Rename(tmp, t.dir)
@@ -194,6 +201,13 @@ func saveTo(vm hypervisor.VM, dir, ram string) error {
 	return copySparse(filepath.Join(dir, "ram"), ram)
 }
 
+// touch says that a template was used: the one that was not for longest is the
+// first to be removed.
+func (t *template) touch() {
+	now := time.Now()
+	_ = os.Chtimes(t.dir, now, now)
+}
+
 // removeOldTemplates removes those of earlier boots, and those beyond a few.
 func removeOldTemplates(dir string) {
 	const keep = 8
@@ -204,13 +218,15 @@ func removeOldTemplates(dir string) {
 	var dirs []string
 	for _, name := range list {
 		st, err := os.Stat(name)
-		if err != nil || !st.IsDir() {
+		if err != nil {
 			continue
 		}
 		if st.ModTime().Before(bootTime()) {
 			os.RemoveAll(name)
-			os.Remove(name + ".lock")
 			continue
+		}
+		if !st.IsDir() {
+			continue // a lock, or a note of this boot
 		}
 		dirs = append(dirs, name)
 	}
@@ -240,74 +256,92 @@ func bootTime() time.Time {
 // restore makes this sandbox's machine from a template. The template's memory
 // is mapped privately; where QEMU does not let it be so it is copied.
 func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
-	state, err := os.Open(t.state())
-	if err != nil {
-		return fmt.Errorf("template: %w", err)
-	}
-	defer state.Close()
-	stub := filepath.Join(m.scratch, "stub")
-	if err := os.WriteFile(stub, guest.StubKernel(), 0o644); err != nil {
-		return fmt.Errorf("template: %w", err)
-	}
-	cfg.Kernel, cfg.Initrd, cfg.Append, cfg.Incoming = stub, "", "", true
-	ours, theirs, err := channel()
+	t.touch()
+	vm, conn, err := m.clone(cfg, t, m.startClone)
 	if err != nil {
 		return err
 	}
-	defer theirs.Close()
-	cfg.Channel = theirs
-	if err := m.startClone(cfg, t); err != nil {
-		ours.Close()
-		return err
-	}
-	m.stage("the clone's hypervisor")
-	if err := m.confine(m.vm); err != nil {
-		ours.Close()
-		return err
-	}
-	if err := m.vm.Restore(state); err != nil {
-		ours.Close()
-		select {
-		case <-m.vm.Done():
-			err = m.vm.Err()
-		case <-time.After(time.Second):
-		}
-		return fmt.Errorf("restoring from the template: %w", err)
-	}
-	if err := m.vm.Resume(); err != nil {
-		ours.Close()
-		return fmt.Errorf("template: %w", err)
-	}
-	m.stage("the clone's devices")
-	if m.conn, err = greet(m.vm, ours, bootWait); err != nil {
-		return err
-	}
+	m.vm, m.conn = vm, conn
 	m.agent = m.conn.Agent()
 	m.watch()
 	return nil // Create sets the clock and the random pool before all else
 }
 
-// startClone starts the hypervisor over the template's memory, or over a copy.
-func (m *monitor) startClone(cfg *hypervisor.Config, t *template) error {
+// clone makes a machine from a template, with its memory as start gives it.
+func (m *monitor) clone(cfg *hypervisor.Config, t *template, start starter) (vm hypervisor.VM, conn *agentconn.Conn, err error) {
+	state, err := os.Open(t.state())
+	if err != nil {
+		return nil, nil, fmt.Errorf("template: %w", err)
+	}
+	defer state.Close()
+	stub := filepath.Join(m.scratch, "stub")
+	if err := os.WriteFile(stub, guest.StubKernel(), 0o644); err != nil {
+		return nil, nil, fmt.Errorf("template: %w", err)
+	}
+	cfg.Kernel, cfg.Initrd, cfg.Append, cfg.Incoming = stub, "", "", true
+	ours, theirs, err := channel()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	cfg.Channel = theirs
+	if vm, err = start(cfg, t); err != nil {
+		ours.Close()
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			ours.Close()
+			vm.Kill()
+			<-vm.Done()
+		}
+	}()
+	m.stage("the clone's hypervisor")
+	if err := vm.Restore(state); err != nil {
+		select {
+		case <-vm.Done():
+			err = vm.Err()
+		case <-time.After(time.Second):
+		}
+		return nil, nil, fmt.Errorf("restoring from the template: %w", err)
+	}
+	if err := vm.Resume(); err != nil {
+		return nil, nil, fmt.Errorf("template: %w", err)
+	}
+	m.stage("the clone's devices")
+	conn, err = greet(vm, ours, bootWait)
+	return vm, conn, err
+}
+
+// starter starts the hypervisor of a clone.
+type starter func(cfg *hypervisor.Config, t *template) (hypervisor.VM, error)
+
+// startClone starts it over the template's memory, or over a copy.
+func (m *monitor) startClone(cfg *hypervisor.Config, t *template) (hypervisor.VM, error) {
 	ram, err := os.Open(t.ram())
 	if err != nil {
-		return fmt.Errorf("template: %w", err)
+		return nil, fmt.Errorf("template: %w", err)
 	}
 	defer ram.Close()
 	cfg.Memory.Template = ram
-	if m.vm, err = m.machine.driver.Start(cfg); err == nil {
-		return nil
+	vm, err := m.machine.driver.Start(cfg)
+	if err == nil {
+		return vm, nil
 	}
 	m.debugf("the template's memory cannot be mapped: %v", err)
+	return m.startCopy(cfg, t)
+}
+
+// startCopy starts it over a copy of the template's memory.
+func (m *monitor) startCopy(cfg *hypervisor.Config, t *template) (hypervisor.VM, error) {
 	cfg.Memory.Template = nil
 	if err := makeRAM(cfg.Memory); err != nil {
-		return err
+		return nil, err
 	}
 	if err := copySparse(cfg.Memory.Path, t.ram()); err != nil {
-		return fmt.Errorf("template: %w", err)
+		return nil, fmt.Errorf("template: %w", err)
 	}
-	m.vm, err = m.machine.driver.Start(cfg)
-	return err
+	return m.machine.driver.Start(cfg)
 }
 
 // copySparse copies the parts of a file that hold something (lseek(2),

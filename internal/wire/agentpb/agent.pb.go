@@ -895,8 +895,12 @@ func (x *OnlineResponse) GetMemoryBytes() uint64 {
 }
 
 type SnapshotRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ModuleGroups  []string               `protobuf:"bytes,1,rep,name=module_groups,json=moduleGroups,proto3" json:"module_groups,omitempty"` // to load first: "overlay", "erofs"
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	ModuleGroups []string               `protobuf:"bytes,1,rep,name=module_groups,json=moduleGroups,proto3" json:"module_groups,omitempty"` // to load first: "overlay", "erofs"
+	// A container to make up to the point where its process learns who it is:
+	// every field of it counts but process, seccomp and personality. Of streams
+	// it matters which are there, not their numbers; it has no terminal.
+	Container     *CreateRequest `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -934,6 +938,13 @@ func (*SnapshotRequest) Descriptor() ([]byte, []int) {
 func (x *SnapshotRequest) GetModuleGroups() []string {
 	if x != nil {
 		return x.ModuleGroups
+	}
+	return nil
+}
+
+func (x *SnapshotRequest) GetContainer() *CreateRequest {
+	if x != nil {
+		return x.Container
 	}
 	return nil
 }
@@ -1036,12 +1047,16 @@ func (x *ContainerRequest) GetContainerId() string {
 
 // CreateRequest is config.json, checked and with names resolved to numbers.
 type CreateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ContainerId   string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"` // [A-Za-z0-9_.+-]+, not . or ..
-	Container     *Container             `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
-	Streams       *Streams               `protobuf:"bytes,3,opt,name=streams,proto3" json:"streams,omitempty"`
-	Start         bool                   `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`    // start it too
-	Sandbox       *Sandbox               `protobuf:"bytes,5,opt,name=sandbox,proto3" json:"sandbox,omitempty"` // configured first, if set
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId string                 `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"` // [A-Za-z0-9_.+-]+, not . or ..
+	Container   *Container             `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	Streams     *Streams               `protobuf:"bytes,3,opt,name=streams,proto3" json:"streams,omitempty"`
+	Start       bool                   `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`    // start it too
+	Sandbox     *Sandbox               `protobuf:"bytes,5,opt,name=sandbox,proto3" json:"sandbox,omitempty"` // configured first, if set
+	// The container is the one that the snapshot has (SnapshotRequest.container):
+	// of container only process, seccomp and personality count, and streams must
+	// be those that were announced.
+	Prepared      bool `protobuf:"varint,6,opt,name=prepared,proto3" json:"prepared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1109,6 +1124,13 @@ func (x *CreateRequest) GetSandbox() *Sandbox {
 		return x.Sandbox
 	}
 	return nil
+}
+
+func (x *CreateRequest) GetPrepared() bool {
+	if x != nil {
+		return x.Prepared
+	}
+	return false
 }
 
 type StartRequest struct {
@@ -3932,20 +3954,22 @@ const file_agent_proto_rawDesc = "" +
 	"\x06random\x18\x01 \x01(\fR\x06random\"G\n" +
 	"\x0eOnlineResponse\x12\x12\n" +
 	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12!\n" +
-	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\"6\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\"v\n" +
 	"\x0fSnapshotRequest\x12#\n" +
-	"\rmodule_groups\x18\x01 \x03(\tR\fmoduleGroups\"V\n" +
+	"\rmodule_groups\x18\x01 \x03(\tR\fmoduleGroups\x12>\n" +
+	"\tcontainer\x18\x02 \x01(\v2 .bulkhead.agent.v1.CreateRequestR\tcontainer\"V\n" +
 	"\x0fRestoredRequest\x12+\n" +
 	"\x04time\x18\x01 \x01(\v2\x17.bulkhead.agent.v1.TimeR\x04time\x12\x16\n" +
 	"\x06random\x18\x02 \x01(\fR\x06random\"5\n" +
 	"\x10ContainerRequest\x12!\n" +
-	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\xf0\x01\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\x8c\x02\n" +
 	"\rCreateRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12:\n" +
 	"\tcontainer\x18\x02 \x01(\v2\x1c.bulkhead.agent.v1.ContainerR\tcontainer\x124\n" +
 	"\astreams\x18\x03 \x01(\v2\x1a.bulkhead.agent.v1.StreamsR\astreams\x12\x14\n" +
 	"\x05start\x18\x04 \x01(\bR\x05start\x124\n" +
-	"\asandbox\x18\x05 \x01(\v2\x1a.bulkhead.agent.v1.SandboxR\asandbox\"g\n" +
+	"\asandbox\x18\x05 \x01(\v2\x1a.bulkhead.agent.v1.SandboxR\asandbox\x12\x1a\n" +
+	"\bprepared\x18\x06 \x01(\bR\bprepared\"g\n" +
 	"\fStartRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x124\n" +
 	"\asandbox\x18\x02 \x01(\v2\x1a.bulkhead.agent.v1.SandboxR\asandbox\"\xb5\x01\n" +
@@ -4341,88 +4365,89 @@ var file_agent_proto_depIdxs = []int32{
 	8,  // 3: bulkhead.agent.v1.Network.interfaces:type_name -> bulkhead.agent.v1.Interface
 	9,  // 4: bulkhead.agent.v1.Network.routes:type_name -> bulkhead.agent.v1.Route
 	10, // 5: bulkhead.agent.v1.Network.neighbours:type_name -> bulkhead.agent.v1.Neighbour
-	11, // 6: bulkhead.agent.v1.RestoredRequest.time:type_name -> bulkhead.agent.v1.Time
-	30, // 7: bulkhead.agent.v1.CreateRequest.container:type_name -> bulkhead.agent.v1.Container
-	20, // 8: bulkhead.agent.v1.CreateRequest.streams:type_name -> bulkhead.agent.v1.Streams
-	6,  // 9: bulkhead.agent.v1.CreateRequest.sandbox:type_name -> bulkhead.agent.v1.Sandbox
-	6,  // 10: bulkhead.agent.v1.StartRequest.sandbox:type_name -> bulkhead.agent.v1.Sandbox
-	36, // 11: bulkhead.agent.v1.ExecRequest.process:type_name -> bulkhead.agent.v1.Process
-	20, // 12: bulkhead.agent.v1.ExecRequest.streams:type_name -> bulkhead.agent.v1.Streams
-	44, // 13: bulkhead.agent.v1.UpdateRequest.resources:type_name -> bulkhead.agent.v1.Resources
-	28, // 14: bulkhead.agent.v1.ProcessesResponse.processes:type_name -> bulkhead.agent.v1.ProcessInfo
-	0,  // 15: bulkhead.agent.v1.Event.kind:type_name -> bulkhead.agent.v1.Event.Kind
-	36, // 16: bulkhead.agent.v1.Container.process:type_name -> bulkhead.agent.v1.Process
-	32, // 17: bulkhead.agent.v1.Container.root:type_name -> bulkhead.agent.v1.Root
-	33, // 18: bulkhead.agent.v1.Container.mounts:type_name -> bulkhead.agent.v1.Mount
-	40, // 19: bulkhead.agent.v1.Container.devices:type_name -> bulkhead.agent.v1.Device
-	50, // 20: bulkhead.agent.v1.Container.sysctl:type_name -> bulkhead.agent.v1.Container.SysctlEntry
-	41, // 21: bulkhead.agent.v1.Container.seccomp:type_name -> bulkhead.agent.v1.Seccomp
-	42, // 22: bulkhead.agent.v1.Container.namespaces:type_name -> bulkhead.agent.v1.Namespaces
-	44, // 23: bulkhead.agent.v1.Container.resources:type_name -> bulkhead.agent.v1.Resources
-	31, // 24: bulkhead.agent.v1.Root.storage:type_name -> bulkhead.agent.v1.Storage
-	1,  // 25: bulkhead.agent.v1.Root.overlay:type_name -> bulkhead.agent.v1.Root.Overlay
-	34, // 26: bulkhead.agent.v1.Mount.bind:type_name -> bulkhead.agent.v1.Bind
-	35, // 27: bulkhead.agent.v1.Mount.file:type_name -> bulkhead.agent.v1.File
-	31, // 28: bulkhead.agent.v1.Bind.storage:type_name -> bulkhead.agent.v1.Storage
-	37, // 29: bulkhead.agent.v1.Process.capabilities:type_name -> bulkhead.agent.v1.Capabilities
-	38, // 30: bulkhead.agent.v1.Process.rlimits:type_name -> bulkhead.agent.v1.Rlimit
-	39, // 31: bulkhead.agent.v1.Process.scheduler:type_name -> bulkhead.agent.v1.Scheduler
-	2,  // 32: bulkhead.agent.v1.Namespaces.ipc:type_name -> bulkhead.agent.v1.Namespaces.Kind
-	2,  // 33: bulkhead.agent.v1.Namespaces.uts:type_name -> bulkhead.agent.v1.Namespaces.Kind
-	2,  // 34: bulkhead.agent.v1.Namespaces.cgroup:type_name -> bulkhead.agent.v1.Namespaces.Kind
-	43, // 35: bulkhead.agent.v1.Namespaces.uid_map:type_name -> bulkhead.agent.v1.IDMap
-	43, // 36: bulkhead.agent.v1.Namespaces.gid_map:type_name -> bulkhead.agent.v1.IDMap
-	51, // 37: bulkhead.agent.v1.Resources.unified:type_name -> bulkhead.agent.v1.Resources.UnifiedEntry
-	45, // 38: bulkhead.agent.v1.Resources.devices:type_name -> bulkhead.agent.v1.DeviceRule
-	47, // 39: bulkhead.agent.v1.StatsResponse.io:type_name -> bulkhead.agent.v1.IOStats
-	48, // 40: bulkhead.agent.v1.StatsResponse.interfaces:type_name -> bulkhead.agent.v1.InterfaceStats
-	4,  // 41: bulkhead.agent.v1.Agent.Info:input_type -> bulkhead.agent.v1.InfoRequest
-	6,  // 42: bulkhead.agent.v1.Agent.Configure:input_type -> bulkhead.agent.v1.Sandbox
-	17, // 43: bulkhead.agent.v1.Agent.Create:input_type -> bulkhead.agent.v1.CreateRequest
-	18, // 44: bulkhead.agent.v1.Agent.Start:input_type -> bulkhead.agent.v1.StartRequest
-	19, // 45: bulkhead.agent.v1.Agent.Exec:input_type -> bulkhead.agent.v1.ExecRequest
-	22, // 46: bulkhead.agent.v1.Agent.Signal:input_type -> bulkhead.agent.v1.SignalRequest
-	23, // 47: bulkhead.agent.v1.Agent.Wait:input_type -> bulkhead.agent.v1.WaitRequest
-	25, // 48: bulkhead.agent.v1.Agent.Resize:input_type -> bulkhead.agent.v1.ResizeRequest
-	16, // 49: bulkhead.agent.v1.Agent.Processes:input_type -> bulkhead.agent.v1.ContainerRequest
-	16, // 50: bulkhead.agent.v1.Agent.Stats:input_type -> bulkhead.agent.v1.ContainerRequest
-	26, // 51: bulkhead.agent.v1.Agent.Update:input_type -> bulkhead.agent.v1.UpdateRequest
-	16, // 52: bulkhead.agent.v1.Agent.Pause:input_type -> bulkhead.agent.v1.ContainerRequest
-	16, // 53: bulkhead.agent.v1.Agent.Resume:input_type -> bulkhead.agent.v1.ContainerRequest
-	16, // 54: bulkhead.agent.v1.Agent.Remove:input_type -> bulkhead.agent.v1.ContainerRequest
-	3,  // 55: bulkhead.agent.v1.Agent.NextEvent:input_type -> bulkhead.agent.v1.Empty
-	11, // 56: bulkhead.agent.v1.Agent.SetTime:input_type -> bulkhead.agent.v1.Time
-	12, // 57: bulkhead.agent.v1.Agent.Reseed:input_type -> bulkhead.agent.v1.ReseedRequest
-	3,  // 58: bulkhead.agent.v1.Agent.Online:input_type -> bulkhead.agent.v1.Empty
-	14, // 59: bulkhead.agent.v1.Agent.PrepareSnapshot:input_type -> bulkhead.agent.v1.SnapshotRequest
-	15, // 60: bulkhead.agent.v1.Agent.Restored:input_type -> bulkhead.agent.v1.RestoredRequest
-	3,  // 61: bulkhead.agent.v1.Agent.Shutdown:input_type -> bulkhead.agent.v1.Empty
-	5,  // 62: bulkhead.agent.v1.Agent.Info:output_type -> bulkhead.agent.v1.InfoResponse
-	3,  // 63: bulkhead.agent.v1.Agent.Configure:output_type -> bulkhead.agent.v1.Empty
-	21, // 64: bulkhead.agent.v1.Agent.Create:output_type -> bulkhead.agent.v1.Started
-	21, // 65: bulkhead.agent.v1.Agent.Start:output_type -> bulkhead.agent.v1.Started
-	21, // 66: bulkhead.agent.v1.Agent.Exec:output_type -> bulkhead.agent.v1.Started
-	3,  // 67: bulkhead.agent.v1.Agent.Signal:output_type -> bulkhead.agent.v1.Empty
-	24, // 68: bulkhead.agent.v1.Agent.Wait:output_type -> bulkhead.agent.v1.WaitResponse
-	3,  // 69: bulkhead.agent.v1.Agent.Resize:output_type -> bulkhead.agent.v1.Empty
-	27, // 70: bulkhead.agent.v1.Agent.Processes:output_type -> bulkhead.agent.v1.ProcessesResponse
-	46, // 71: bulkhead.agent.v1.Agent.Stats:output_type -> bulkhead.agent.v1.StatsResponse
-	3,  // 72: bulkhead.agent.v1.Agent.Update:output_type -> bulkhead.agent.v1.Empty
-	3,  // 73: bulkhead.agent.v1.Agent.Pause:output_type -> bulkhead.agent.v1.Empty
-	3,  // 74: bulkhead.agent.v1.Agent.Resume:output_type -> bulkhead.agent.v1.Empty
-	3,  // 75: bulkhead.agent.v1.Agent.Remove:output_type -> bulkhead.agent.v1.Empty
-	29, // 76: bulkhead.agent.v1.Agent.NextEvent:output_type -> bulkhead.agent.v1.Event
-	3,  // 77: bulkhead.agent.v1.Agent.SetTime:output_type -> bulkhead.agent.v1.Empty
-	3,  // 78: bulkhead.agent.v1.Agent.Reseed:output_type -> bulkhead.agent.v1.Empty
-	13, // 79: bulkhead.agent.v1.Agent.Online:output_type -> bulkhead.agent.v1.OnlineResponse
-	3,  // 80: bulkhead.agent.v1.Agent.PrepareSnapshot:output_type -> bulkhead.agent.v1.Empty
-	3,  // 81: bulkhead.agent.v1.Agent.Restored:output_type -> bulkhead.agent.v1.Empty
-	3,  // 82: bulkhead.agent.v1.Agent.Shutdown:output_type -> bulkhead.agent.v1.Empty
-	62, // [62:83] is the sub-list for method output_type
-	41, // [41:62] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	17, // 6: bulkhead.agent.v1.SnapshotRequest.container:type_name -> bulkhead.agent.v1.CreateRequest
+	11, // 7: bulkhead.agent.v1.RestoredRequest.time:type_name -> bulkhead.agent.v1.Time
+	30, // 8: bulkhead.agent.v1.CreateRequest.container:type_name -> bulkhead.agent.v1.Container
+	20, // 9: bulkhead.agent.v1.CreateRequest.streams:type_name -> bulkhead.agent.v1.Streams
+	6,  // 10: bulkhead.agent.v1.CreateRequest.sandbox:type_name -> bulkhead.agent.v1.Sandbox
+	6,  // 11: bulkhead.agent.v1.StartRequest.sandbox:type_name -> bulkhead.agent.v1.Sandbox
+	36, // 12: bulkhead.agent.v1.ExecRequest.process:type_name -> bulkhead.agent.v1.Process
+	20, // 13: bulkhead.agent.v1.ExecRequest.streams:type_name -> bulkhead.agent.v1.Streams
+	44, // 14: bulkhead.agent.v1.UpdateRequest.resources:type_name -> bulkhead.agent.v1.Resources
+	28, // 15: bulkhead.agent.v1.ProcessesResponse.processes:type_name -> bulkhead.agent.v1.ProcessInfo
+	0,  // 16: bulkhead.agent.v1.Event.kind:type_name -> bulkhead.agent.v1.Event.Kind
+	36, // 17: bulkhead.agent.v1.Container.process:type_name -> bulkhead.agent.v1.Process
+	32, // 18: bulkhead.agent.v1.Container.root:type_name -> bulkhead.agent.v1.Root
+	33, // 19: bulkhead.agent.v1.Container.mounts:type_name -> bulkhead.agent.v1.Mount
+	40, // 20: bulkhead.agent.v1.Container.devices:type_name -> bulkhead.agent.v1.Device
+	50, // 21: bulkhead.agent.v1.Container.sysctl:type_name -> bulkhead.agent.v1.Container.SysctlEntry
+	41, // 22: bulkhead.agent.v1.Container.seccomp:type_name -> bulkhead.agent.v1.Seccomp
+	42, // 23: bulkhead.agent.v1.Container.namespaces:type_name -> bulkhead.agent.v1.Namespaces
+	44, // 24: bulkhead.agent.v1.Container.resources:type_name -> bulkhead.agent.v1.Resources
+	31, // 25: bulkhead.agent.v1.Root.storage:type_name -> bulkhead.agent.v1.Storage
+	1,  // 26: bulkhead.agent.v1.Root.overlay:type_name -> bulkhead.agent.v1.Root.Overlay
+	34, // 27: bulkhead.agent.v1.Mount.bind:type_name -> bulkhead.agent.v1.Bind
+	35, // 28: bulkhead.agent.v1.Mount.file:type_name -> bulkhead.agent.v1.File
+	31, // 29: bulkhead.agent.v1.Bind.storage:type_name -> bulkhead.agent.v1.Storage
+	37, // 30: bulkhead.agent.v1.Process.capabilities:type_name -> bulkhead.agent.v1.Capabilities
+	38, // 31: bulkhead.agent.v1.Process.rlimits:type_name -> bulkhead.agent.v1.Rlimit
+	39, // 32: bulkhead.agent.v1.Process.scheduler:type_name -> bulkhead.agent.v1.Scheduler
+	2,  // 33: bulkhead.agent.v1.Namespaces.ipc:type_name -> bulkhead.agent.v1.Namespaces.Kind
+	2,  // 34: bulkhead.agent.v1.Namespaces.uts:type_name -> bulkhead.agent.v1.Namespaces.Kind
+	2,  // 35: bulkhead.agent.v1.Namespaces.cgroup:type_name -> bulkhead.agent.v1.Namespaces.Kind
+	43, // 36: bulkhead.agent.v1.Namespaces.uid_map:type_name -> bulkhead.agent.v1.IDMap
+	43, // 37: bulkhead.agent.v1.Namespaces.gid_map:type_name -> bulkhead.agent.v1.IDMap
+	51, // 38: bulkhead.agent.v1.Resources.unified:type_name -> bulkhead.agent.v1.Resources.UnifiedEntry
+	45, // 39: bulkhead.agent.v1.Resources.devices:type_name -> bulkhead.agent.v1.DeviceRule
+	47, // 40: bulkhead.agent.v1.StatsResponse.io:type_name -> bulkhead.agent.v1.IOStats
+	48, // 41: bulkhead.agent.v1.StatsResponse.interfaces:type_name -> bulkhead.agent.v1.InterfaceStats
+	4,  // 42: bulkhead.agent.v1.Agent.Info:input_type -> bulkhead.agent.v1.InfoRequest
+	6,  // 43: bulkhead.agent.v1.Agent.Configure:input_type -> bulkhead.agent.v1.Sandbox
+	17, // 44: bulkhead.agent.v1.Agent.Create:input_type -> bulkhead.agent.v1.CreateRequest
+	18, // 45: bulkhead.agent.v1.Agent.Start:input_type -> bulkhead.agent.v1.StartRequest
+	19, // 46: bulkhead.agent.v1.Agent.Exec:input_type -> bulkhead.agent.v1.ExecRequest
+	22, // 47: bulkhead.agent.v1.Agent.Signal:input_type -> bulkhead.agent.v1.SignalRequest
+	23, // 48: bulkhead.agent.v1.Agent.Wait:input_type -> bulkhead.agent.v1.WaitRequest
+	25, // 49: bulkhead.agent.v1.Agent.Resize:input_type -> bulkhead.agent.v1.ResizeRequest
+	16, // 50: bulkhead.agent.v1.Agent.Processes:input_type -> bulkhead.agent.v1.ContainerRequest
+	16, // 51: bulkhead.agent.v1.Agent.Stats:input_type -> bulkhead.agent.v1.ContainerRequest
+	26, // 52: bulkhead.agent.v1.Agent.Update:input_type -> bulkhead.agent.v1.UpdateRequest
+	16, // 53: bulkhead.agent.v1.Agent.Pause:input_type -> bulkhead.agent.v1.ContainerRequest
+	16, // 54: bulkhead.agent.v1.Agent.Resume:input_type -> bulkhead.agent.v1.ContainerRequest
+	16, // 55: bulkhead.agent.v1.Agent.Remove:input_type -> bulkhead.agent.v1.ContainerRequest
+	3,  // 56: bulkhead.agent.v1.Agent.NextEvent:input_type -> bulkhead.agent.v1.Empty
+	11, // 57: bulkhead.agent.v1.Agent.SetTime:input_type -> bulkhead.agent.v1.Time
+	12, // 58: bulkhead.agent.v1.Agent.Reseed:input_type -> bulkhead.agent.v1.ReseedRequest
+	3,  // 59: bulkhead.agent.v1.Agent.Online:input_type -> bulkhead.agent.v1.Empty
+	14, // 60: bulkhead.agent.v1.Agent.PrepareSnapshot:input_type -> bulkhead.agent.v1.SnapshotRequest
+	15, // 61: bulkhead.agent.v1.Agent.Restored:input_type -> bulkhead.agent.v1.RestoredRequest
+	3,  // 62: bulkhead.agent.v1.Agent.Shutdown:input_type -> bulkhead.agent.v1.Empty
+	5,  // 63: bulkhead.agent.v1.Agent.Info:output_type -> bulkhead.agent.v1.InfoResponse
+	3,  // 64: bulkhead.agent.v1.Agent.Configure:output_type -> bulkhead.agent.v1.Empty
+	21, // 65: bulkhead.agent.v1.Agent.Create:output_type -> bulkhead.agent.v1.Started
+	21, // 66: bulkhead.agent.v1.Agent.Start:output_type -> bulkhead.agent.v1.Started
+	21, // 67: bulkhead.agent.v1.Agent.Exec:output_type -> bulkhead.agent.v1.Started
+	3,  // 68: bulkhead.agent.v1.Agent.Signal:output_type -> bulkhead.agent.v1.Empty
+	24, // 69: bulkhead.agent.v1.Agent.Wait:output_type -> bulkhead.agent.v1.WaitResponse
+	3,  // 70: bulkhead.agent.v1.Agent.Resize:output_type -> bulkhead.agent.v1.Empty
+	27, // 71: bulkhead.agent.v1.Agent.Processes:output_type -> bulkhead.agent.v1.ProcessesResponse
+	46, // 72: bulkhead.agent.v1.Agent.Stats:output_type -> bulkhead.agent.v1.StatsResponse
+	3,  // 73: bulkhead.agent.v1.Agent.Update:output_type -> bulkhead.agent.v1.Empty
+	3,  // 74: bulkhead.agent.v1.Agent.Pause:output_type -> bulkhead.agent.v1.Empty
+	3,  // 75: bulkhead.agent.v1.Agent.Resume:output_type -> bulkhead.agent.v1.Empty
+	3,  // 76: bulkhead.agent.v1.Agent.Remove:output_type -> bulkhead.agent.v1.Empty
+	29, // 77: bulkhead.agent.v1.Agent.NextEvent:output_type -> bulkhead.agent.v1.Event
+	3,  // 78: bulkhead.agent.v1.Agent.SetTime:output_type -> bulkhead.agent.v1.Empty
+	3,  // 79: bulkhead.agent.v1.Agent.Reseed:output_type -> bulkhead.agent.v1.Empty
+	13, // 80: bulkhead.agent.v1.Agent.Online:output_type -> bulkhead.agent.v1.OnlineResponse
+	3,  // 81: bulkhead.agent.v1.Agent.PrepareSnapshot:output_type -> bulkhead.agent.v1.Empty
+	3,  // 82: bulkhead.agent.v1.Agent.Restored:output_type -> bulkhead.agent.v1.Empty
+	3,  // 83: bulkhead.agent.v1.Agent.Shutdown:output_type -> bulkhead.agent.v1.Empty
+	63, // [63:84] is the sub-list for method output_type
+	42, // [42:63] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }

@@ -69,7 +69,10 @@
 //	Shutdown
 //
 // From a template: boot, PrepareSnapshot, close, save; then per sandbox:
-// restore, Hello, Create with the time and random bytes.
+// restore, Hello, Create with the time and random bytes. A second snapshot may
+// be taken of such a clone, with PrepareSnapshot{container}: what it restores to
+// is a machine whose container waits for its program, and Create{prepared} says
+// which.
 package agentpb
 
 //go:generate ./generate.sh

@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "1bfa791df6c17f8553f48de3f94cbfd47ea48586a6189e2c0d131cc8600f36f6"
+const protoSum = "a1f5cd7e68b8173c44df84762da77af66c423342e66dabb3e8c44a3fb2a71c48"

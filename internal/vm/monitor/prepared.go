@@ -1,0 +1,146 @@
+package monitor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
+)
+
+// A prepared template is one of a machine whose container is made already but
+// for its process: what most of a start from a template is. It is made of a
+// clone when a container of the same shape (root image, mounts, namespaces,
+// limits, which streams) is started for the second time, and nothing of the
+// process is in it: neither arguments nor environment, ids or filter.
+//
+//	CACHE/template-KEY       as any template
+//	CACHE/template-KEY.seen  such a container was started once
+
+// preparedSettle is how long the agent is given to let go of its session: a
+// clone of one that has not has that to do.
+const preparedSettle = 150 * time.Millisecond
+
+// maxPrepared bounds what a process's description may take in the agent's page.
+const maxPrepared = 64 << 10
+
+// preparedFrom gives the template that this sandbox is cloned from: t, or a
+// prepared one that was made of it.
+func (m *monitor) preparedFrom(cfg *hypervisor.Config, t *template) *template {
+	shape := m.shape()
+	if shape == nil {
+		return t
+	}
+	p := &template{dir: filepath.Join(m.machine.dir, "template-"+m.preparedKey(t, shape))}
+	if !p.ready() && !m.prepareTemplate(cfg, t, p, shape) {
+		return t
+	}
+	m.prepared = true
+	return p
+}
+
+// shape is what the container has in common with others; nil if it cannot be
+// prepared.
+func (m *monitor) shape() *agentpb.CreateRequest {
+	req := m.createRequest(false)
+	c := req.Container
+	if c.Process.Terminal || c.Namespaces.GetUser() || proto.Size(c.Process)+proto.Size(c.Seccomp) > maxPrepared {
+		return nil
+	}
+	c.Process, c.Seccomp, c.Personality, req.Sandbox = &agentpb.Process{Args: []string{"-"}, Cwd: "/"}, nil, 0, nil
+	there := func(fd int) uint32 {
+		if isNull(fd) {
+			return 0
+		}
+		return 1
+	}
+	req.Streams = &agentpb.Streams{Stdin: there(0), Stdout: there(1), Stderr: there(2)}
+	return req
+}
+
+// prepare leaves in a request what a prepared container does not know.
+func prepare(req *agentpb.CreateRequest) {
+	c := req.Container
+	req.Container = &agentpb.Container{Process: c.Process, Seccomp: c.Seccomp, Personality: c.Personality}
+	req.Prepared = true
+}
+
+func (m *monitor) preparedKey(t *template, shape *agentpb.CreateRequest) string {
+	h := sha256.New()
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(shape)
+	if err != nil {
+		raw = entropy() // none is like it
+	}
+	fmt.Fprintf(h, "prepared 1\n%s\n%s\n", t.dir, raw)
+	for _, e := range m.machine.entries { // kernel, initramfs, the root's image
+		fmt.Fprintln(h, e.Path)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:40]
+}
+
+// prepareTemplate makes the prepared template p of t if its time has come, and
+// says whether it is there now.
+func (m *monitor) prepareTemplate(cfg *hypervisor.Config, t, p *template, shape *agentpb.CreateRequest) bool {
+	seen := p.dir + ".seen"
+	if st, err := os.Stat(seen); err != nil || st.ModTime().Before(bootTime()) {
+		_ = os.WriteFile(seen, []byte{'\n'}, 0o600)
+		return false
+	}
+	lock, err := os.OpenFile(p.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		m.debugf("prepared template: %v", err)
+		return false
+	}
+	defer lock.Close()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false
+	}
+	_ = os.Chtimes(p.dir+".lock", time.Now(), time.Now())
+	if p.ready() {
+		return true
+	}
+	if err := m.makePrepared(cfg, t, p, shape); err != nil {
+		// Whatever is wrong with the container, its start will tell; another
+		// try is due when it is seen twice again.
+		m.debugf("prepared template: %v", err)
+		_ = os.Remove(seen)
+		return false
+	}
+	return true
+}
+
+// makePrepared clones t, has the container made, and saves what has come of it.
+func (m *monitor) makePrepared(sandbox *hypervisor.Config, t, p *template, shape *agentpb.CreateRequest) error {
+	t.touch()
+	removeOldTemplates(m.machine.dir)
+	cfg := m.machine.config(m.memory, filepath.Join(m.scratch, "prepared"))
+	cfg.Disks = sandbox.Disks
+	for i := range sandbox.Nets {
+		cfg.Nets = append(cfg.Nets, hypervisor.Net{ID: fmt.Sprint("net", i), MAC: slotMAC(i)})
+	}
+	defer os.Remove(cfg.Memory.Path)
+	vm, conn, err := m.clone(cfg, t, m.startCopy)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		vm.Kill()
+		<-vm.Done()
+	}()
+	ctx, cancel := m.call()
+	defer cancel()
+	_, err = conn.Agent().PrepareSnapshot(ctx, &agentpb.SnapshotRequest{Container: shape})
+	conn.Close()
+	if err != nil {
+		return agentError("preparing a container", err)
+	}
+	time.Sleep(preparedSettle)
+	return p.save(vm, m.machine.dir, cfg.Memory.Path)
+}
