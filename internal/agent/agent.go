@@ -130,6 +130,12 @@ func (a *Agent) serve(ch channel) error {
 	say("the channel is open")
 	go a.reap()
 	for {
+		// Made while nobody waits, and before a snapshot of this.
+		srv, err := ttrpc.NewServer()
+		if err != nil {
+			return fmt.Errorf("ttrpc: %w", err)
+		}
+		agentpb.RegisterAgentService(srv, &service{a})
 		conn, err := ch.next()
 		if err != nil {
 			return err
@@ -145,7 +151,7 @@ func (a *Agent) serve(ch channel) error {
 		a.mu.Lock()
 		a.session, a.snapshot = s, false
 		a.mu.Unlock()
-		if err := a.answer(s); err != nil {
+		if err := a.answer(s, srv); err != nil {
 			return err
 		}
 		a.mu.Lock()
@@ -159,15 +165,10 @@ func (a *Agent) serve(ch channel) error {
 }
 
 // answer serves one session.
-func (a *Agent) answer(s *agentconn.Session) error {
-	srv, err := ttrpc.NewServer()
-	if err != nil {
-		return fmt.Errorf("ttrpc: %w", err)
-	}
-	agentpb.RegisterAgentService(srv, &service{a})
+func (a *Agent) answer(s *agentconn.Session, srv *ttrpc.Server) error {
 	l := &controlListener{conn: s.Control(), done: s.Done()}
 	go func() { _ = a.prepare() }() // its error is that of the first container
-	err = srv.Serve(context.Background(), l)
+	err := srv.Serve(context.Background(), l)
 	_ = srv.Close()
 	_ = s.Close()
 	if err != nil && err != ttrpc.ErrServerClosed && err != net.ErrClosed {

@@ -97,6 +97,12 @@ func (b *builder) run() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
+	// By the agent's own /proc: the container's is not there yet.
+	fd, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("mount namespace: %w", err)
+	}
+	b.c.mounts = fd
 	if err := b.attachRoot(); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}

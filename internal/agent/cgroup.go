@@ -259,8 +259,8 @@ func (c *cgroup) oomKills() uint64 { return c.keyed("memory.events")["oom_kill"]
 // keyed reads a flat keyed file; nothing if it is not there.
 func (c *cgroup) keyed(file string) map[string]uint64 {
 	out := make(map[string]uint64)
-	raw, _ := os.ReadFile(c.dir + "/" + file)
-	for line := range strings.Lines(string(raw)) {
+	raw, _ := readFile(c.dir + "/" + file)
+	for line := range strings.Lines(raw) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 			out[key], _ = strconv.ParseUint(value, 10, 64)
 		}

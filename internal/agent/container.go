@@ -29,6 +29,7 @@ type container struct {
 	config *agentpb.Container
 	cgroup *cgroup
 	devpts int // root of its devpts instance, or -1
+	mounts int // its mount namespace, held so that its end is not init's to wait for; or -1
 
 	storages []*storage // under Agent.storageMu
 

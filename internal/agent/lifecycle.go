@@ -64,7 +64,7 @@ func (a *Agent) create(req *agentpb.CreateRequest) (*agentpb.Started, error) {
 	if err := a.configure(req.Sandbox); err != nil {
 		return nil, err
 	}
-	c := &container{id: req.ContainerId, config: req.Container, devpts: -1, execs: make(map[string]*process)}
+	c := &container{id: req.ContainerId, config: req.Container, devpts: -1, mounts: -1, execs: make(map[string]*process)}
 	a.mu.Lock()
 	if a.containers[c.id] != nil {
 		a.mu.Unlock()
@@ -145,6 +145,9 @@ func (a *Agent) discard(c *container) {
 			say("container %s: %v", c.id, err)
 		}
 		c.cgroup.close()
+	}
+	if c.mounts >= 0 {
+		unix.Close(c.mounts)
 	}
 	a.storageMu.Lock()
 	for _, st := range c.storages {

@@ -36,7 +36,7 @@ func (a *Agent) prepareContainer(req *agentpb.CreateRequest) error {
 	if err != nil {
 		return err
 	}
-	c := &container{id: req.ContainerId, config: req.Container, devpts: -1, execs: make(map[string]*process)}
+	c := &container{id: req.ContainerId, config: req.Container, devpts: -1, mounts: -1, execs: make(map[string]*process)}
 	a.mu.Lock()
 	a.containers[c.id] = c
 	a.mu.Unlock()
@@ -81,7 +81,7 @@ func (a *Agent) adopt(req *agentpb.CreateRequest) (*agentpb.Started, error) {
 	if err == nil && req.Start {
 		err = p.run()
 	}
-	x.page.close() // the process has a mapping of its own
+	// The page stays mapped: to take it away would cost more than it holds.
 	if err != nil {
 		p.child.kill()
 		p.child.close()

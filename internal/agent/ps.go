@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,9 +12,28 @@ import (
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
+// readFile reads a file of the kernel's, without the poller and the finalizer
+// that an os.File comes with.
 func readFile(name string) (string, error) {
-	raw, err := os.ReadFile(name)
-	return strings.TrimSpace(string(raw)), err
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 0, 1024)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", &os.PathError{Op: "read", Path: name, Err: err}
+		}
+		if n == 0 {
+			return strings.TrimSpace(string(buf)), nil
+		}
+		buf = slices.Grow(buf[:len(buf)+n], 512)
+	}
 }
 
 // statusField gives a line of /proc/pid/status.

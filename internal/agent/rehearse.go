@@ -6,7 +6,9 @@ import (
 	"runtime"
 	godebug "runtime/debug"
 	"strings"
+	"sync"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
@@ -29,9 +31,21 @@ func (a *Agent) rehearse() {
 	a.storageMu.Unlock()
 	a.openInotify()
 	rehearseMessages()
+	spareThreads()
 	// Whatever is free now need not be in the snapshot.
 	runtime.GC()
 	godebug.FreeOSMemory()
+}
+
+// spareThreads leaves the runtime some threads: to make one is a hundred times
+// as dear in a clone as to wake one.
+func spareThreads() {
+	const count = 4
+	var all sync.WaitGroup
+	for range count {
+		all.Go(func() { _, _ = unix.Poll(nil, 50) }) // a call that the runtime takes for long
+	}
+	all.Wait()
 }
 
 // takeCgroup gives the cgroup that was made ahead, or makes one.

@@ -171,7 +171,7 @@ func (c *creation) make() error {
 // nothing to do between create and start, and waits for the end. Its network
 // namespace is new, and nobody has attached anything.
 func (c *creation) atOnce() bool {
-	if !c.opts.foreground || c.rec.Wall != WallSentry || c.rec.Process.Terminal || c.opts.PidFile != "" || c.rec.Netns != "" {
+	if !c.opts.foreground || c.rec.Process.Terminal || c.opts.PidFile != "" || c.rec.Netns != "" {
 		return false
 	}
 	if c.rec.Cgroup != nil && c.rec.Cgroup.Pids != "" {
