@@ -159,7 +159,7 @@ func (b *vmBench) machines(root, prog string) error {
 	if facts.KVM {
 		b.config.Accel, tsc = hypervisor.KVM, 0
 	}
-	b.config.Append = guest.CommandLine(tsc)
+	b.config.Append = kernel.CommandLine(tsc)
 	b.agent, b.initBare, b.bench = initrd.Path, filepath.Join(b.dir, "init.cpio"), filepath.Join(b.dir, "bench.cpio")
 	fmt.Printf("VM wall: kernel %s, accelerator %s, %d CPUs\n", kernel.Release, b.config.Accel, b.config.CPUs)
 	if err := archive(b.initBare, "init", guest.BareInit(), nil); err != nil {

@@ -151,8 +151,27 @@ static void insert(const char *group)
 	fclose(f);
 }
 
+// online brings up the CPUs behind the first, as the agent does.
+static void online(void)
+{
+	mkdir("/sys", 0755);
+	if (mount("sysfs", "/sys", "sysfs", 0, ""))
+		die("sysfs");
+	for (int i = 1;; i++) {
+		char path[64];
+		snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/online", i);
+		int fd = open(path, O_WRONLY);
+		if (fd < 0)
+			return;
+		if (write(fd, "1", 1) != 1)
+			die(path);
+		close(fd);
+	}
+}
+
 static void bare(void)
 {
+	online();
 	static const char *groups[] = {"mmio", "pci", "boot", "block", "erofs", "squashfs", "virtiofs", "rng", "balloon"};
 	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
 		insert(groups[i]);

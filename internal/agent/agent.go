@@ -177,11 +177,17 @@ func (a *Agent) answer(s *agentconn.Session, srv *ttrpc.Server) error {
 	return nil
 }
 
-// prepare makes ready what the first container needs, while the host thinks.
+// prepare makes ready what the first container needs, while the host thinks:
+// the CPUs that the kernel has not brought up are its too.
 func (a *Agent) prepare() error {
 	a.late.Do(func() {
+		cpus := make(chan error, 1)
+		go func() { cpus <- onlineRest() }()
 		if a.lateE = lateMounts(); a.lateE == nil {
 			a.lateE = upLoopback()
+		}
+		if err := <-cpus; a.lateE == nil {
+			a.lateE = err
 		}
 	})
 	return a.lateE

@@ -6,18 +6,26 @@ import (
 	"io"
 )
 
-// CommandLine is the kernel's, for the wall's machines and for the bare ones
+// CommandLine is this kernel's, for the wall's machines and for the bare ones
 // that it is measured against. tscKHz is the rate of the time-stamp counter
 // where the guest cannot find it by itself (QEMU's translator), else 0. A panic
 // ends the machine.
-func CommandLine(tscKHz uint64) string {
+//
+// Under the translator a second CPU that runs makes everything behind it
+// slower, and takes a quarter of a second to measure its delay loop: the kernel
+// boots one, who is PID 1 brings up the rest, and the delay is
+// said (lpj, from the kernel's own HZ).
+func (k *Kernel) CommandLine(tscKHz uint64) string {
 	s := "console=ttyS0 quiet rdinit=/init panic=-1 tsc=reliable cryptomgr.notests lsm=capability audit=0 " +
 		"random.trust_cpu=on 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 " +
 		// The environment of the agent: none of its loops is long enough for a
 		// signal to be worth while.
 		"GODEBUG=asyncpreemptoff=1"
 	if tscKHz > 0 {
-		s += fmt.Sprintf(" tsc_early_khz=%d", tscKHz)
+		s += fmt.Sprintf(" tsc_early_khz=%d maxcpus=1", tscKHz)
+		if hz := k.hz(); hz > 0 {
+			s += fmt.Sprintf(" lpj=%d", tscKHz*1000/hz)
+		}
 	}
 	return s
 }

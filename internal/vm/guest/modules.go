@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
@@ -236,9 +237,21 @@ func cutSuffix(b []byte, s string) ([]byte, bool) {
 
 // signaturesForced says whether the kernel loads no module without one.
 func (k *Kernel) signaturesForced() bool {
+	config, known := k.config()
+	return !known || strings.Contains(config, "\nCONFIG_MODULE_SIG_FORCE=y") // not known: leave them
+}
+
+// hz is the rate of the kernel's clock, 0 if it is not known.
+func (k *Kernel) hz() uint64 {
+	config, _ := k.config()
+	_, rest, _ := strings.Cut(config, "\nCONFIG_HZ=")
+	value, _, _ := strings.Cut(rest, "\n")
+	n, _ := strconv.ParseUint(value, 10, 64)
+	return n
+}
+
+// config is what the kernel was built with.
+func (k *Kernel) config() (text string, known bool) {
 	raw, err := os.ReadFile(filepath.Join(filepath.Dir(k.Path), "config-"+k.Release))
-	if err != nil {
-		return true // not known: leave them
-	}
-	return strings.Contains(string(raw), "\nCONFIG_MODULE_SIG_FORCE=y")
+	return string(raw), err == nil
 }

@@ -224,7 +224,7 @@ func (x *machine) commandLine() string {
 	if x.accel == hypervisor.TCG {
 		tsc = x.tsc
 	}
-	s := guest.CommandLine(tsc)
+	s := x.image.CommandLine(tsc)
 	if x.vsock {
 		s += " bulkhead.channel=vsock"
 	}
