@@ -118,9 +118,12 @@ func (b *vmBench) prepare() error {
 	if err := os.Mkdir(b.volume, 0o755); err != nil {
 		return err
 	}
-	// The first start chooses the accelerator, and makes the template.
-	if _, err := b.container(vmHello, ""); err != nil {
-		return err
+	// The first start chooses the accelerator and makes the template, the second
+	// the one in which the container is prepared.
+	for range 2 {
+		if _, err := b.container(vmHello, ""); err != nil {
+			return err
+		}
 	}
 	return b.machines(root, prog)
 }

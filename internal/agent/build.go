@@ -155,15 +155,15 @@ func (b *builder) attachRoot() error {
 		return err
 	}
 	var mount int
-	var err error
-	if r.Overlay == agentpb.Root_MEMORY {
+	fd, err := unix.Open(lower, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	b.keep(fd)
+	if r.Overlay == agentpb.Root_MEMORY && !b.complete(tree(fd)) {
 		mount, err = b.overlay(lower, r.OverlaySize)
-	} else {
-		var fd int
-		if fd, err = unix.Open(lower, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-			b.keep(fd)
-			mount, err = cloneTree(fd, false)
-		}
+	} else if mount, err = cloneTree(fd, false); err == nil {
+		err = setAttr(mount, 0, unix.MOUNT_ATTR_NODEV, 0, false) // as an overlay has it
 	}
 	if err != nil {
 		return err
@@ -197,6 +197,44 @@ func (b *builder) attachAt(fd int, dir string) (string, error) {
 	}
 	b.keep(target)
 	return dir, attach(mount, target)
+}
+
+// complete says whether a root that the container may only read has a place for
+// all that is put into it: then it needs no overlay, which makes a walk over
+// many files twice as dear.
+func (b *builder) complete(root tree) bool {
+	if !b.config.Root.Readonly {
+		return false
+	}
+	var mounted []string
+	placed := func(name string) bool {
+		name = path.Clean("/" + name)
+		for _, m := range mounted {
+			if name == m || strings.HasPrefix(name, m+"/") {
+				return true // on a mount that has been made by then
+			}
+		}
+		return false
+	}
+	there := func(name string) bool {
+		fd, err := root.open(name)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err == nil
+	}
+	for _, m := range b.config.Mounts {
+		if !placed(m.Destination) && !there(m.Destination) {
+			return false
+		}
+		mounted = append(mounted, path.Clean("/"+m.Destination))
+	}
+	for _, d := range append(append([]*agentpb.Device(nil), defaultNodes...), b.config.Devices...) {
+		if !placed(d.Path) {
+			return false
+		}
+	}
+	return placed(b.config.Process.Cwd) || there(b.config.Process.Cwd)
 }
 
 // overlay makes the overlay of a root: writes go to a tmpfs that only the

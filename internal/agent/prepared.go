@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"path"
 
 	"golang.org/x/sys/unix"
 
@@ -100,20 +99,15 @@ func (a *Agent) adopt(req *agentpb.CreateRequest) (*agentpb.Started, error) {
 // its program is there: who starts it at once is told by execve.
 func (a *Agent) name(x *prepared, look bool) error {
 	config := x.c.config
-	if cwd := config.Process.Cwd; look || path.Clean(cwd) != "/" {
+	if look {
 		fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", x.p.pid()), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("the prepared container's root: %w", err)
 		}
 		defer unix.Close(fd)
-		if dir, err := tree(fd).makeDir(cwd); err == nil { // as finish does
-			unix.Close(dir)
-		}
-		if look {
-			b := &builder{a: a, c: x.c, config: config, p: x.p, root: tree(fd)}
-			if err := b.findProgram(); err != nil {
-				return err
-			}
+		b := &builder{a: a, c: x.c, config: config, p: x.p, root: tree(fd)}
+		if err := b.findProgram(); err != nil {
+			return err
 		}
 	}
 	s := &script{page: x.page}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/vm/guest"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
 	"bulkhead.dev/bulkhead/internal/vm/qemu"
 	"bulkhead.dev/bulkhead/internal/wire"
@@ -14,7 +15,7 @@ import (
 
 func testMonitor() *monitor {
 	m := &monitor{end: make(chan verdict, 8), procs: make(map[string]*proc), memory: 512 << 20}
-	m.machine = machine{hypervisor: nameQEMU, driver: &qemu.Driver{Program: "/nowhere"}, program: "/nowhere", kernel: "k", initrd: "i", accel: hypervisor.TCG, cpus: 1, tsc: 1000}
+	m.machine = machine{image: &guest.Kernel{}, hypervisor: nameQEMU, driver: &qemu.Driver{Program: "/nowhere"}, program: "/nowhere", kernel: "k", initrd: "i", accel: hypervisor.TCG, cpus: 1, tsc: 1000}
 	return m
 }
 

@@ -18,7 +18,7 @@ import (
 // A prepared template is one of a machine whose container is made already but
 // for its process: what most of a start from a template is. It is made of a
 // clone when a container of the same shape (root image, mounts, namespaces,
-// limits, which streams) is started for the second time, and nothing of the
+// limits, working directory, which streams) is started for the second time, and nothing of the
 // process is in it: neither arguments nor environment, ids or filter.
 //
 //	CACHE/template-KEY       as any template
@@ -54,7 +54,7 @@ func (m *monitor) shape() *agentpb.CreateRequest {
 	if c.Process.Terminal || c.Namespaces.GetUser() || proto.Size(c.Process)+proto.Size(c.Seccomp) > maxPrepared {
 		return nil
 	}
-	c.Process, c.Seccomp, c.Personality, req.Sandbox = &agentpb.Process{Args: []string{"-"}, Cwd: "/"}, nil, 0, nil
+	c.Process, c.Seccomp, c.Personality, req.Sandbox = &agentpb.Process{Args: []string{"-"}, Cwd: c.Process.Cwd}, nil, 0, nil
 	there := func(fd int) uint32 {
 		if isNull(fd) {
 			return 0

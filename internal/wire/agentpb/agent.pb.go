@@ -898,8 +898,9 @@ type SnapshotRequest struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	ModuleGroups []string               `protobuf:"bytes,1,rep,name=module_groups,json=moduleGroups,proto3" json:"module_groups,omitempty"` // to load first: "overlay", "erofs"
 	// A container to make up to the point where its process learns who it is:
-	// every field of it counts but process, seccomp and personality. Of streams
-	// it matters which are there, not their numbers; it has no terminal.
+	// every field of it counts but seccomp, personality and, save its working
+	// directory, process. Of streams it matters which are there, not their
+	// numbers; it has no terminal.
 	Container     *CreateRequest `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "a1f5cd7e68b8173c44df84762da77af66c423342e66dabb3e8c44a3fb2a71c48"
+const protoSum = "9a9a171d5f4c3acf0045a781081b357b45442d27a105020c5e750a08142a0993"
