@@ -257,7 +257,7 @@ func bootTime() time.Time {
 // is mapped privately; where QEMU does not let it be so it is copied.
 func (m *monitor) restore(cfg *hypervisor.Config, t *template) error {
 	t.touch()
-	vm, conn, err := m.clone(cfg, t, m.startClone)
+	vm, conn, err := m.clone(cfg, t, m.startConfined)
 	if err != nil {
 		return err
 	}
@@ -315,6 +315,20 @@ func (m *monitor) clone(cfg *hypervisor.Config, t *template, start starter) (vm 
 
 // starter starts the hypervisor of a clone.
 type starter func(cfg *hypervisor.Config, t *template) (hypervisor.VM, error)
+
+// startConfined starts the sandbox's own, and confines the monitor.
+func (m *monitor) startConfined(cfg *hypervisor.Config, t *template) (hypervisor.VM, error) {
+	vm, err := m.startClone(cfg, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.confine(vm); err != nil {
+		vm.Kill()
+		<-vm.Done()
+		return nil, err
+	}
+	return vm, nil
+}
 
 // startClone starts it over the template's memory, or over a copy.
 func (m *monitor) startClone(cfg *hypervisor.Config, t *template) (hypervisor.VM, error) {
