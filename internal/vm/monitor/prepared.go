@@ -43,6 +43,7 @@ func (m *monitor) preparedFrom(cfg *hypervisor.Config, t *template) *template {
 		return t
 	}
 	m.prepared = true
+	m.debugf("the container is prepared")
 	return p
 }
 

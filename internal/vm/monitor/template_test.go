@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"bulkhead.dev/bulkhead/internal/vm/guest"
+	"bulkhead.dev/bulkhead/internal/wire"
 )
 
 // A template's memory is mostly holes and zeros; neither may take room in the
@@ -70,6 +74,45 @@ func TestTemplateKey(t *testing.T) {
 		m := testMonitor()
 		change(m)
 		if m.templateKey(nil, 1) == base {
+			t.Errorf("another %s shares the template", name)
+		}
+	}
+}
+
+// A prepared template is for containers that differ in their process alone.
+func TestPreparedKey(t *testing.T) {
+	base := wire.Process{Args: []string{"a"}, Env: []string{"A=1"}, Cwd: "/"}
+	key := func(change func(m *monitor)) string {
+		m := testMonitor()
+		m.cfg.Container.Process = base
+		change(m)
+		shape := m.shape()
+		if shape == nil {
+			return ""
+		}
+		return m.preparedKey(&template{dir: "t"}, shape)
+	}
+	plain := key(func(*monitor) {})
+	for name, change := range map[string]func(m *monitor){
+		"arguments": func(m *monitor) { m.cfg.Container.Process.Args = []string{"b", "c"} },
+		"environ":   func(m *monitor) { m.cfg.Container.Process.Env = []string{"SECRET=1"} },
+		"user":      func(m *monitor) { m.cfg.Container.Process.UID = 7 },
+		"filter":    func(m *monitor) { m.cfg.Container.Seccomp = &wire.Seccomp{Flags: 1} },
+	} {
+		if key(change) != plain {
+			t.Errorf("%s are in the template", name)
+		}
+	}
+	for name, change := range map[string]func(m *monitor){
+		"mount":     func(m *monitor) { m.cfg.Container.Mounts = []wire.Mount{{Destination: "/x", Type: "tmpfs"}} },
+		"hostname":  func(m *monitor) { m.cfg.Container.Hostname = "other" },
+		"limit":     func(m *monitor) { m.cfg.Container.Limits.Pids = 9 },
+		"directory": func(m *monitor) { m.cfg.Container.Process.Cwd = "/x" },
+		"image":     func(m *monitor) { m.machine.entries = []*guest.Entry{{Path: "other"}} },
+		"terminal":  func(m *monitor) { m.cfg.Container.Process.Terminal = true },
+		"size":      func(m *monitor) { m.cfg.Container.Process.Env = []string{strings.Repeat("x", maxPrepared)} },
+	} {
+		if key(change) == plain {
 			t.Errorf("another %s shares the template", name)
 		}
 	}
