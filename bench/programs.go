@@ -17,14 +17,15 @@ import (
 type script struct {
 	name, sh, want string
 	limit          float64
+	warm           bool // run it on the host first: the kernel may have dropped what it reads
 }
 
 var scripts = []script{
-	{"run of true, whole OCI life", "true", "", 1},
-	{"find /usr -type f, cold start included", "find /usr -type f | wc -l", "", 2},
+	{"run of true, whole OCI life", "true", "", 1, false},
+	{"find /usr -type f, cold start included", "find /usr -type f | wc -l", "", 2, true},
 	{"git over 2,000 files", `cd /tmp && mkdir r && cd r && git init -q . && i=0 && while [ $i -lt 2000 ]; do echo $i > f$i; i=$((i+1)); done &&
-git add . && git -c user.name=a -c user.email=a@b commit -qm m && git log --oneline | wc -l`, "1", 2},
-	{"sysbench cpu", "command -v sysbench >/dev/null || exit 0; sysbench cpu --cpu-max-prime=5000 --time=0 --events=20000 run >/dev/null", "", 1.02},
+git add . && git -c user.name=a -c user.email=a@b commit -qm m && git log --oneline | wc -l`, "1", 2, false},
+	{"sysbench cpu", "command -v sysbench >/dev/null || exit 0; sysbench cpu --cpu-max-prime=5000 --time=0 --events=20000 run >/dev/null", "", 1.02, false},
 }
 
 // private executes the program again in a mount namespace of its own, for root.
@@ -67,18 +68,24 @@ func (t *table) programs(dir, bin string, round int) error {
 	}
 	defer syscall.Unmount(root, 0)
 	for i, s := range scripts {
-		ours, a, err := oci(dir, bin, fmt.Sprintf("bench-b%d-%d", round, i), s.sh)
-		if err != nil {
-			return err
+		if s.warm {
+			_ = exec.Command("/bin/sh", "-c", s.sh).Run() // its result does not count
 		}
-		theirs, b, err := oci(dir, "runc", fmt.Sprintf("bench-r%d-%d", round, i), s.sh)
-		if err != nil {
-			return err
+		programs := [2]string{bin, "runc"}
+		var ms [2]float64
+		var said [2]string
+		for k := range programs {
+			k ^= round & 1 // the order alternates
+			var err error
+			id := fmt.Sprintf("bench-%d-%d-%d", k, round, i)
+			if ms[k], said[k], err = oci(dir, programs[k], id, s.sh); err != nil {
+				return err
+			}
 		}
-		if a != b || (s.want != "" && a != s.want) {
-			return fmt.Errorf("%s: wrong answer: %q, runc's %q", s.name, a, b)
+		if said[0] != said[1] || (s.want != "" && said[0] != s.want) {
+			return fmt.Errorf("%s: wrong answer: %q, runc's %q", s.name, said[0], said[1])
 		}
-		t.add(s.name, "runc", "ms", s.limit, ours, theirs)
+		t.add(s.name, "runc", "ms", s.limit, ms[0], ms[1])
 	}
 	if round == 0 {
 		return t.memory(dir, bin)
