@@ -45,8 +45,12 @@ type port struct {
 
 const portsDir = "/sys/class/virtio-ports"
 
+// portWait is how long the hypervisor may take to announce the port: a host that
+// has forty times as much to do as it can does not run its threads for seconds.
+const portWait = time.Minute
+
 func openPort(name string) (channel, error) {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(portWait)
 	for {
 		dev, err := findPort(name)
 		if err == nil {

@@ -24,7 +24,7 @@ type stdio struct {
 }
 
 // streamWait is how long a stream that a request names may take to come.
-const streamWait = 10 * time.Second
+const streamWait = 30 * time.Second
 
 // newStdio joins pipes to the streams, or a terminal to the one. pts gives the
 // two ends of a new terminal.

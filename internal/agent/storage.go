@@ -148,7 +148,7 @@ func blockBySerial(serial string) (string, error) {
 }
 
 // deviceWait is how long a device may take to appear.
-const deviceWait = 5 * time.Second
+const deviceWait = 20 * time.Second
 
 // retry does f again while it fails with one of the errors, for a device that
 // is still being found.

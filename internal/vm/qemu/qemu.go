@@ -30,7 +30,7 @@ import (
 )
 
 // greetWait is how long QEMU may take to open its monitor.
-const greetWait = 20 * time.Second
+const greetWait = time.Minute
 
 // Driver starts QEMU.
 type Driver struct {

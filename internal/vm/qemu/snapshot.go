@@ -11,7 +11,7 @@ import (
 // x-ignore-shared: memory that is mapped shared from a file).
 
 // migrateWait bounds a migration, which moves some hundred kilobytes.
-const migrateWait = 20 * time.Second
+const migrateWait = time.Minute
 
 type capability struct {
 	Capability string `json:"capability"`

@@ -515,7 +515,7 @@ func (x *Network) GetNeighbours() []*Neighbour {
 }
 
 // Interface is found by its MAC address (the name is the kernel's choice until
-// then), waited for up to 5 s, renamed, and brought up.
+// then), waited for up to 20 s, renamed, and brought up.
 type Interface struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Mac       string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`             // "02:42:ac:11:00:02"

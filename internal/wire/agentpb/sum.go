@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "9a9a171d5f4c3acf0045a781081b357b45442d27a105020c5e750a08142a0993"
+const protoSum = "ef40255f24c860f43c27f124440957031594b12c09a0531d9028df8e565ed783"
