@@ -92,7 +92,7 @@ func (a *Advice) judgeDear(say func(string, ...any), dear float64) {
 		say("It works behind the Sentry. The ratio is that of a run of %.0f ms, most of it the start: measure a longer one before judging.", 1000*a.Baseline.Median)
 		return
 	}
-	say("It works behind the Sentry, above the limit of %.2g × that you set, without many calls: its cost is in starting processes, in faults, or in the machine's load.", dear)
+	say("It works behind the Sentry, above the limit of %.2g × (--max-cost), without many calls: its cost is in starting processes, in faults, or in the machine's load.", dear)
 }
 
 func (a *Advice) sayCost(say func(string, ...any), dear float64) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -37,12 +38,13 @@ func (a *adviser) advise(ctx context.Context) (*Advice, error) {
 	adv := &Advice{Schema: Schema, Command: a.o.command}
 	a.say("behind the Sentry, its calls counted")
 	log := filepath.Join(a.place.Dir, "calls")
-	exit, _, err := a.sentry(ctx, a.out, "--count-calls", "--debug-log", log)
+	var said lastWords
+	exit, _, err := a.sentry(ctx, io.MultiWriter(a.out, &said), "--count-calls", "--debug-log", log)
 	if err != nil {
 		return nil, err
 	}
 	if exit == 125 || exit == 126 || exit == 127 {
-		return nil, fmt.Errorf("the command could not be run (status %d): try it with bulkhead do first", exit)
+		return nil, fmt.Errorf("the command could not be run (status %d): %s", exit, said.line())
 	}
 	if adv.Top, err = readCounts(log); err != nil {
 		return nil, err
@@ -97,6 +99,31 @@ func (a *adviser) sentry(ctx context.Context, out io.Writer, flags ...string) (i
 		args = append(args, "--volume", v)
 	}
 	return a.command(ctx, out, a.program, append(append(args, "--"), a.o.command...)...)
+}
+
+// lastWords keeps the end of what is written to it.
+type lastWords struct{ end []byte }
+
+func (l *lastWords) Write(p []byte) (int, error) {
+	const kept = 512
+	l.end = append(l.end, p...)
+	l.end = l.end[max(0, len(l.end)-kept):]
+	return len(p), nil
+}
+
+// line is the last line, without what a terminal would obey.
+func (l *lastWords) line() string {
+	lines := strings.Split(strings.TrimSpace(string(l.end)), "\n")
+	words := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, lines[len(lines)-1])
+	if words == "" {
+		return "it said nothing; try it with bulkhead do first"
+	}
+	return words
 }
 
 // command runs a command to its end.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,14 +25,14 @@ func parseConditions(s string) ([]condition, error) {
 		c := condition{name: word}
 		if name, n, ok := strings.Cut(word, ">"); ok {
 			limit, err := strconv.Atoi(n)
-			if err != nil || limit < 0 || name != roleGuest && name != roleSentry && name != roleGofer {
-				return nil, fmt.Errorf("--fail-on %s: want guest>N, sentry>N or gofer>N", word)
+			if err != nil || limit < 0 || whose[name] == "" {
+				return nil, fmt.Errorf("--fail-on %s: want %s, each with >N", word, strings.Join(drillRoles, ", "))
 			}
 			c.name, c.limit = name, limit
 		} else if name, file, ok := strings.Cut(word, "="); ok && name == "new" && file != "" {
 			c.name, c.file = name, file
 		} else if !plainConditions[word] {
-			return nil, fmt.Errorf("--fail-on %s: no such condition: there are weaker, guest>N, sentry>N, gofer>N, unfiltered, leak, unused, missing and new=FILE", word)
+			return nil, fmt.Errorf("--fail-on %s: no such condition: there are weaker, guest>N (or sentry, gofer, hypervisor, virtiofsd, monitor), unfiltered, leak, unused, missing and new=FILE", word)
 		}
 		out = append(out, c)
 	}
@@ -90,7 +91,7 @@ func (r *Record) over(role string, limit int) []string {
 		}
 		if p := w.process(role); p != nil && p.Reach() > limit {
 			out = append(out, fmt.Sprintf("%s: %d host calls, at most %d wanted", w.Title, p.Reach(), limit))
-		} else if p == nil && w.Kernel == onUserspace {
+		} else if p == nil && w.Kernel == onUserspace && slices.Contains([]string{roleGuest, roleSentry, roleGofer}, role) {
 			out = append(out, fmt.Sprintf("%s: its %s was not seen", w.Title, role))
 		}
 	}

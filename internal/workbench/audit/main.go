@@ -44,7 +44,8 @@ in a process of its own with arguments that do no harm. Takes about a minute.
       weaker        a wall is not strictly stronger than the default profile
       guest>N       guest code of a wall reaches more than N host calls
       sentry>N      a Sentry's filter allows more than N host calls
-      gofer>N       a Gofer's filter allows more than N host calls
+      gofer>N       a Gofer's filter allows more than N host calls; so
+                    hypervisor>N, virtiofsd>N and monitor>N of the VM wall
       unfiltered    a process of a wall has no seccomp filter at all
       leak          a call that the profile refuses is answered under it
       unused        a rule of our filters was not needed by the traced run
