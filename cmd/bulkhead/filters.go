@@ -24,10 +24,17 @@ type shownRule struct {
 	Reason  string         `json:"reason"`
 }
 
+// checkedByCode stands for conditions that are no data (internal/platform).
+const checkedByCode = "arguments checked"
+
 func filterRules() []shownRule {
 	var out []shownRule
 	for _, g := range platform.GuestCalls() {
-		out = append(out, shownRule{Process: "guest", Nr: g.Nr, Name: g.Name, Checked: g.Checked, Reason: g.Reason})
+		s := shownRule{Process: "guest", Nr: g.Nr, Name: g.Name, Checked: g.Checked, Reason: g.Reason}
+		if g.Checked {
+			s.Text = checkedByCode
+		}
+		out = append(out, s)
 	}
 	add := func(process string, rules []seccomp.Rule) {
 		for _, r := range rules {
@@ -63,9 +70,6 @@ func printFilters(w io.Writer, args []string) error {
 	calls := map[string][]uint32{}
 	for _, r := range rules {
 		note := r.Text
-		if note == "" && r.Checked {
-			note = "arguments checked"
-		}
 		if note != "" {
 			note = " [" + note + "]"
 		}

@@ -31,7 +31,11 @@ func staticNow(t *testing.T) string {
 	}
 	var rules []filterRule
 	for _, g := range platform.GuestCalls() {
-		rules = append(rules, filterRule{Process: roleGuest, Name: g.Name, Reason: g.Reason})
+		r := filterRule{Process: roleGuest, Name: g.Name, Reason: g.Reason}
+		if g.Checked {
+			r.Text = "arguments checked"
+		}
+		rules = append(rules, r)
 	}
 	add := func(role string, from []seccomp.Rule) {
 		for _, r := range from {

@@ -23,7 +23,8 @@ func HTML(r *Record) string {
 }
 
 var shortTitles = map[string]string{"verdict": "Verdict", "counts": "Counts", "reach": "Host calls left", "wide": "Risky arguments", "entries": "Other entries",
-	"calls": "Every call", "profile": "Profile", "notes": "Notes", "rules-guest": "Guest's filter", "rules-sentry": "Sentry's filter", "rules-gofer": "Gofer's filter"}
+	"calls": "Every call", "profile": "Profile", "notes": "Notes", "rules-guest": "Guest's filter", "rules-sentry": "Sentry's filter", "rules-gofer": "Gofer's filter",
+	"rules-hypervisor": "Hypervisor's filter", "rules-virtiofsd": "virtiofsd's filter", "rules-monitor": "VM monitor's filter"}
 
 func shortTitle(s section) string {
 	if t := shortTitles[s.id]; t != "" {
@@ -61,7 +62,7 @@ func htmlTable(b *strings.Builder, s *section) {
 	if len(s.rows) == 0 {
 		return
 	}
-	kind := "sortable"
+	kind := "sortable flow"
 	if s.id == "calls" || s.id == "wide" {
 		kind = "matrix sortable"
 	}

@@ -67,6 +67,9 @@ func text(r *Record) string {
 		if s.about != "" {
 			wrap(&b, s.about, "  ")
 		}
+		if s.unshown != "" {
+			wrap(&b, s.unshown, "  ")
+		}
 		for _, l := range s.lines {
 			wrap(&b, l, "  - ")
 		}

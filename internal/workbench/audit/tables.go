@@ -11,6 +11,7 @@ import (
 type section struct {
 	id, title string
 	about     string
+	unshown   string // for where the rows are folded away
 	lines     []string // a list, in place of a table or before it
 	head      []string
 	rows      [][]cell
@@ -156,7 +157,8 @@ func (r *Record) wallSections() []section {
 				for _, u := range unused {
 					names = append(names, fmt.Sprintf("%s (%s)", u.Call, u.Reason))
 				}
-				s.about = fmt.Sprintf("%d rules; the traced run needed all but %d: %s. Those stand for what that run did not do.", len(p.Rules), len(unused), strings.Join(names, "; "))
+				s.about = fmt.Sprintf("%d rules; the traced run needed all but %d, which are marked never: those stand for what that run did not do.", len(p.Rules), len(unused))
+				s.unshown = "Never: " + strings.Join(names, "; ") + "."
 			default:
 				s.about = fmt.Sprintf("%d rules; the traced run needed every one.", len(p.Rules))
 			}
