@@ -11,7 +11,7 @@ import (
 type section struct {
 	id, title string
 	about     string
-	unshown   string // for where the rows are folded away
+	unshown   string   // for where the rows are folded away
 	lines     []string // a list, in place of a table or before it
 	head      []string
 	rows      [][]cell
