@@ -21,8 +21,9 @@ import (
 // limits, working directory, which streams) is started for the second time, and nothing of the
 // process is in it: neither arguments nor environment, ids or filter.
 //
-//	CACHE/template-KEY       as any template
-//	CACHE/template-KEY.seen  such a container was started once
+//	CACHE/template-KEY  as any template
+//	CACHE/seen-XX       the last key that begins with XX of a container that
+//	                    was started and not prepared
 
 // preparedSettle is how long the agent is given to let go of its session: a
 // clone of one that has not has that to do.
@@ -38,8 +39,9 @@ func (m *monitor) preparedFrom(cfg *hypervisor.Config, t *template) *template {
 	if shape == nil {
 		return t
 	}
-	p := &template{dir: filepath.Join(m.machine.dir, "template-"+m.preparedKey(t, shape))}
-	if !p.ready() && !m.prepareTemplate(cfg, t, p, shape) {
+	key := m.preparedKey(t, shape)
+	p := &template{dir: filepath.Join(m.machine.dir, "template-"+key)}
+	if !p.ready() && (!m.seen(key) || !m.prepareTemplate(cfg, t, p, shape)) {
 		return t
 	}
 	m.prepared = true
@@ -86,14 +88,20 @@ func (m *monitor) preparedKey(t *template, shape *agentpb.CreateRequest) string 
 	return hex.EncodeToString(h.Sum(nil))[:40]
 }
 
-// prepareTemplate makes the prepared template p of t if its time has come, and
-// says whether it is there now.
-func (m *monitor) prepareTemplate(cfg *hypervisor.Config, t, p *template, shape *agentpb.CreateRequest) bool {
-	seen := p.dir + ".seen"
-	if st, err := os.Stat(seen); err != nil || st.ModTime().Before(bootTime()) {
-		_ = os.WriteFile(seen, []byte{'\n'}, 0o600)
-		return false
+// seen says whether a container of this key was started before, as far as is
+// remembered: of 256 keys. A key is of one boot of the host.
+func (m *monitor) seen(key string) bool {
+	name := filepath.Join(m.machine.dir, "seen-"+key[:2])
+	if raw, err := os.ReadFile(name); err == nil && string(raw) == key {
+		return true
 	}
+	_ = os.WriteFile(name, []byte(key), 0o600)
+	return false
+}
+
+// prepareTemplate makes the prepared template p of t, and says whether it is
+// there now.
+func (m *monitor) prepareTemplate(cfg *hypervisor.Config, t, p *template, shape *agentpb.CreateRequest) bool {
 	lock, err := os.OpenFile(p.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		m.debugf("prepared template: %v", err)
@@ -107,11 +115,13 @@ func (m *monitor) prepareTemplate(cfg *hypervisor.Config, t, p *template, shape 
 	if p.ready() {
 		return true
 	}
+	if p.failed() {
+		return false
+	}
 	if err := m.makePrepared(cfg, t, p, shape); err != nil {
-		// Whatever is wrong with the container, its start will tell; another
-		// try is due when it is seen twice again.
+		// Whatever is wrong with the container, its start will tell.
+		p.fail(err)
 		m.debugf("prepared template: %v", err)
-		_ = os.Remove(seen)
 		return false
 	}
 	return true

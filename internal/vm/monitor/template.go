@@ -78,17 +78,24 @@ func (m *monitor) template(disks []hypervisor.Disk, nets int) *template {
 	if t.ready() {
 		return t
 	}
-	failed := t.dir + ".failed"
-	if st, err := os.Stat(failed); err == nil && time.Since(st.ModTime()) < retry {
+	if t.failed() {
 		return nil
 	}
 	if err := m.makeTemplate(t, disks, nets); err != nil {
-		_ = os.WriteFile(failed, []byte(err.Error()), 0o600)
+		t.fail(err)
 		fmt.Fprintf(os.Stderr, "bulkhead: no template for fast starts: %v\n", err)
 		return nil
 	}
 	return t
 }
+
+// failed says whether it could not be made a short while ago.
+func (t *template) failed() bool {
+	st, err := os.Stat(t.dir + ".failed")
+	return err == nil && time.Since(st.ModTime()) < retry
+}
+
+func (t *template) fail(err error) { _ = os.WriteFile(t.dir+".failed", []byte(err.Error()), 0o600) }
 
 func (t *template) ready() bool {
 	_, err := os.Stat(t.dir)
