@@ -39,4 +39,4 @@ runbook: build ## docs/runbook.md again, with the figures of docs/report/results
 
 test-audit: build ## the audit and advise with the real runtimes of this machine (root)
 	$(LAB_DIR)/install.sh
-	go test -count=1 -tags audit -run 'RealRuntimes|FailOn|OrdinaryUser|Advise' -timeout 40m ./internal/workbench/audit
+	go test -count=1 -tags audit -run 'RealRuntimes|VMWall|FailOn|OrdinaryUser|Advise' -timeout 40m ./internal/workbench/audit

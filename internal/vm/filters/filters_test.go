@@ -92,6 +92,8 @@ func TestRefused(t *testing.T) {
 			"prctl PR_SET_DUMPABLE":      {unix.SYS_PRCTL, unix.PR_SET_DUMPABLE},
 			"prlimit64 of another":       {unix.SYS_PRLIMIT64, 77},
 			"kill":                       {unix.SYS_KILL, 1},
+			"futex FUTEX_LOCK_PI":        {unix.SYS_FUTEX, 0, 6},
+			"futex FUTEX_CMP_REQUEUE_PI": {unix.SYS_FUTEX, 0, 12 | 128},
 		} {
 			if allows(f, uint32(call[0]), call[1:]...) {
 				t.Errorf("%s: %s is allowed", name, what)

@@ -105,6 +105,28 @@ func TestRealRuntimes(t *testing.T) {
 	}
 }
 
+// TestVMWall: every process of the VM wall has a filter, and none is wider than
+// its table; volumes need virtiofsd, which the held container has.
+func TestVMWall(t *testing.T) {
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Skip("no qemu-system-x86_64: apt-get install --no-install-recommends qemu-system-x86")
+	}
+	dir := t.TempDir()
+	code, _, errs := bulkhead(t, "audit", "--runtime", "bulkhead-vm", "--no-trace", "--quiet", "--try-limit", "2m", "--out", dir, "--fail-on", "missing,weaker,unfiltered,hypervisor>82,virtiofsd>103,monitor>41")
+	if code != exitOK {
+		t.Fatalf("status %d: %s", code, errs)
+	}
+	r, err := Load(filepath.Join(dir, "audit.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{roleHypervisor, roleVirtiofsd, roleMonitor} {
+		if w := r.wall(vmColumn); w == nil || w.process(role) == nil || w.process(role).Filters == 0 {
+			t.Errorf("the %s was not seen, or has no filter", role)
+		}
+	}
+}
+
 // TestFailOn: a condition that holds is a status of its own.
 func TestFailOn(t *testing.T) {
 	code, out, errs := bulkhead(t, "audit", "--runtime", "bulkhead", "--no-trace", "--quiet", "-o", "json", "--fail-on", "sentry>3")
