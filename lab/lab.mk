@@ -20,7 +20,7 @@ test-browser: ## look at the report in Debian's chromium (installed when missing
 	go test -count=1 -tags browser -run Browser ./internal/workbench/report
 
 test-lab: build ## a short run of the lab with the real runtimes (root)
-	go test -count=1 -tags lab -run 'Lab$$' -timeout 20m ./internal/workbench
+	go test -count=1 -tags lab -run 'Lab$$' -timeout 40m ./internal/workbench
 
 test-lab-containerd: build ## run the commands of lab/sandbox-bench/README.md (root)
 	go test -count=1 -tags lab -run LabContainerd -timeout 60m ./internal/workbench
