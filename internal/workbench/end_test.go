@@ -61,7 +61,13 @@ func (l *lab) leftovers() (left []string) {
 			left = append(left, strings.ReplaceAll(string(b), "\x00", " "))
 		}
 	}
-	sites, _ := filepath.Glob(filepath.Join(l.dir, sitePrefix+"*"))
+	var sites []string
+	filepath.WalkDir(l.dir, func(p string, _ os.DirEntry, _ error) error {
+		if strings.Contains(p, "/"+sitePrefix) {
+			sites = append(sites, p)
+		}
+		return nil
+	})
 	if mounts, _ := os.ReadFile("/proc/self/mounts"); bytes.Contains(mounts, []byte(l.dir)) {
 		left = append(left, "a mount")
 	}
@@ -82,7 +88,7 @@ func interrupt() syscall.Signal {
 // same samples as if nothing had been.
 func TestInterruptAtAnyMoment(t *testing.T) {
 	l := newLab(t, "ok", "slow")
-	for after := 5 * time.Millisecond; after < 5*time.Second; after = after * 8 / 5 {
+	for after := 2 * time.Millisecond; after < 5*time.Second; after = next(after) {
 		os.RemoveAll(l.out)
 		cmd := l.command(nil, "--rounds", "1")
 		if err := cmd.Start(); err != nil {
@@ -106,6 +112,27 @@ func TestInterruptAtAnyMoment(t *testing.T) {
 		}
 		l.resumed(after)
 	}
+}
+
+// next is dense where the process moves into its namespaces, for a signal there
+// comes to a process that has no handlers yet.
+func next(after time.Duration) time.Duration {
+	if after < 50*time.Millisecond {
+		return after + 4*time.Millisecond
+	}
+	return after * 8 / 5
+}
+
+// A signal that comes before the process in the namespaces is there ends it too.
+func TestInterruptBeforeAnything(t *testing.T) {
+	l := newLab(t, "ok")
+	cmd := l.command(nil, "--rounds", "1000")
+	cmd.Env = append(cmd.Env, "FAKE_BENCH=interrupted")
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+		t.Errorf("exit %d: %s%s", code, l.stdout.String(), l.stder.String())
+	}
+	l.nothingRuns()
 }
 
 // resumed goes on with what an interrupted measurement has left, if anything.

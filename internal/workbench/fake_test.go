@@ -1,6 +1,7 @@
 package workbench
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -28,6 +29,11 @@ func TestMain(m *testing.M) {
 	}
 	if fifo := os.Getenv("FAKE_INIT"); fifo != "" {
 		os.Exit(fakeInit(fifo, os.Args[1:]))
+	}
+	if os.Getenv("FAKE_BENCH") == "interrupted" && os.Getenv(innerEnv) == "" { // before it has begun
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, true))
 	}
 	if os.Getenv("FAKE_BENCH") != "" { // the command itself, with all its namespaces
 		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -1,12 +1,12 @@
 package workbench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +31,15 @@ func wantsIsolation(p *plan) bool {
 	return true
 }
 
+// toldFD is the inner process's end of a pipe whose other end is closed when it
+// is to end. Signals would not do: until it has handlers, the kernel drops what
+// is sent to the first process of a PID namespace (pid_namespaces(7)), or the Go
+// runtime ends it half-way; so that it is in a process group of its own, too.
+const toldFD = 3
+
 // outer runs this program again inside new namespaces, and lives only to pass on
-// its exit code: a ^C goes to both, and the inner one acts on it.
-func outer(stderr io.Writer) (int, error) {
+// its exit code, and that ctx has ended, by ^C say.
+func outer(ctx context.Context, stderr io.Writer) (int, error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, stderr
@@ -41,37 +47,52 @@ func outer(stderr io.Writer) (int, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
 		Pdeathsig:  syscall.SIGKILL,
+		Setpgid:    true,
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	told, tell, err := os.Pipe()
+	if err != nil {
+		return exitFailed, err
+	}
+	defer tell.Close()
+	cmd.ExtraFiles = []*os.File{told}
 	started := make(chan error)
 	done := make(chan error)
 	go startAndWait(cmd, started, done)
-	if err := <-started; err != nil {
+	err = <-started
+	told.Close()
+	if err != nil {
 		return exitFailed, fmt.Errorf("namespaces for the measurement: %w", err)
 	}
-	interrupted := false
-	for {
-		select {
-		case s := <-signals:
-			interrupted = true
-			if s != os.Interrupt { // that one the terminal has sent to both
-				cmd.Process.Signal(s)
-			}
-		case err := <-done:
-			if err != nil && interrupted { // it may have had no time to say so itself
-				return exitInterrupted, errSaid
-			}
-			var exit *exec.ExitError
-			if errors.As(err, &exit) && exit.ExitCode() >= 0 {
-				return exit.ExitCode(), errSaid
-			}
-			if err != nil {
-				return exitFailed, fmt.Errorf("the measurement: %w", err)
-			}
-			return exitOK, nil
-		}
+	select {
+	case <-ctx.Done():
+		tell.Close()
+		err = <-done
+	case err = <-done:
 	}
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return exitOK, nil
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode(), errSaid
+	}
+	return exitFailed, fmt.Errorf("the measurement: %w", err)
+}
+
+// untilTold ends also when the outer process says so; in that process itself,
+// and without one, it is ctx.
+func untilTold(ctx context.Context) context.Context {
+	if os.Getenv(innerEnv) == "" || os.Getpid() != 1 {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unix.CloseOnExec(toldFD)
+	told := os.NewFile(toldFD, "pipe of the outer process")
+	go func() {
+		told.Read(make([]byte, 1))
+		cancel()
+	}()
+	return ctx
 }
 
 // startAndWait keeps one thread, which the child's death signal is tied to.

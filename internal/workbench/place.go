@@ -19,19 +19,19 @@ type Place struct {
 // Enclose moves the command into namespaces of its own, as a measurement is:
 // when moved, the caller returns code and err; else it is inside, or there are
 // none to be had.
-func Enclose(stderr io.Writer) (moved bool, code int, err error) {
+func Enclose(ctx context.Context, stderr io.Writer) (inside context.Context, moved bool, code int, err error) {
 	if os.Geteuid() == 0 && os.Getenv(innerEnv) == "" {
-		code, err = outer(stderr)
-		return true, code, err
+		code, err = outer(ctx, stderr)
+		return ctx, true, code, err
 	}
 	if err := enter(); err != nil {
-		return false, exitFailed, err
+		return ctx, false, exitFailed, err
 	}
 	if err := drive.BecomeSubreaper(); err != nil {
-		return false, exitFailed, err
+		return ctx, false, exitFailed, err
 	}
 	drive.RemoveCgroups()
-	return false, exitOK, nil
+	return untilTold(ctx), false, exitOK, nil
 }
 
 // ErrSaid is an error that has been printed already.

@@ -149,7 +149,9 @@ func (s *site) remove() {
 	if s.bound != "" && unix.Unmount(s.bound, unix.MNT_DETACH) == nil {
 		os.Remove(s.bound)
 	}
-	os.RemoveAll(s.dir)
+	if err := os.RemoveAll(s.dir); err != nil {
+		fmt.Fprintf(os.Stderr, "bulkhead bench: %s is left: %v\n", s.dir, err)
+	}
 	s.lock.Close()
 	drive.RemoveCgroups()
 }

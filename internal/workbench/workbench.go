@@ -54,7 +54,7 @@ results.json, matrix.md and index.html into the directory report.
   --work DIR            where containers' writable directories are (default /var/tmp)
   --resume              go on with the results in --out
   --try-limit TIME      how long a runtime's first run may take, three times as long for one
-                        with a time-share (default 5s to 10s, by what the baseline's took)
+                        with a time-share (default 10s, or what the runtime's file says)
 
 ^C ends the measurement and keeps what was measured. Exit status: 0 measured, 1
 not, or compare found a regression (a figure that is significantly worse by more
@@ -71,7 +71,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // run is Main for tests, which do not want namespaces of their own.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, isolate bool) int {
-	code, err := dispatch(ctx, args, stdout, stderr, isolate)
+	code, err := dispatch(untilTold(ctx), args, stdout, stderr, isolate)
 	if err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintf(stderr, "bulkhead bench: %v\n", err)
 	}
@@ -107,7 +107,7 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer, isol
 		return exitUsage, err
 	}
 	if isolate && wantsIsolation(p) {
-		return outer(stderr)
+		return outer(ctx, stderr)
 	}
 	return measure(ctx, o, p, stdout, stderr)
 }

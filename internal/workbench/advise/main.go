@@ -81,7 +81,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	if err != nil {
 		return 2, err
 	}
-	if moved, code, err := workbench.Enclose(stderr); moved || err != nil {
+	ctx, moved, code, err := workbench.Enclose(ctx, stderr)
+	if moved || err != nil {
 		return code, err
 	}
 	a := &adviser{o: o, out: io.Discard}

@@ -118,7 +118,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	if err != nil {
 		return exitUsage, err
 	}
-	if moved, code, err := workbench.Enclose(stderr); moved || err != nil {
+	ctx, moved, code, err := workbench.Enclose(ctx, stderr)
+	if moved || err != nil {
 		return code, err
 	}
 	rec, err := Audit(ctx, o, stderr)

@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,29 +31,15 @@ type Finder struct {
 	Path   []string      // directories to look in besides $PATH, first
 	Image  string        // for clients
 	Mode   string        // of the measurement
-	Limit  time.Duration // of a first run; 0: by what the first runtime's took
-
-	first time.Duration // that
+	Limit  time.Duration // of a first run; 0: the runtime's own, or the usual one
 }
 
-// Bounds of a first run: many times what the first runtime needs, which is the
-// baseline, so that a busy machine breaks nobody and a runtime that hangs costs little.
-const (
-	tryShortest = 5 * time.Second
-	tryLongest  = 10 * time.Second
-	tryTimes    = 50
-)
+// tryLimit is how long a first run may take where nobody says so.
+const tryLimit = 10 * time.Second
 
 // limit is how long a runtime's first run may take.
 func (f *Finder) limit(r *spec.Runtime) time.Duration {
-	limit := f.Limit
-	switch {
-	case limit > 0:
-	case f.first == 0:
-		limit = tryLongest
-	default:
-		limit = min(max(tryTimes*f.first, tryShortest), tryLongest)
-	}
+	limit := cmp.Or(f.Limit, time.Duration(r.TryLimit), tryLimit)
 	if r.TimeShare[f.Mode] > 0 {
 		limit *= slowTry
 	}
@@ -139,8 +126,6 @@ func (f *Finder) try(ctx context.Context, r *spec.Runtime, d Driver) error {
 	bad := err != nil || out.Exit != 0 || out.Stdout != guest.Ready
 	if bad {
 		f.clear(d, c)
-	} else if f.first == 0 {
-		f.first = out.Wall
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

@@ -57,22 +57,19 @@ func TestTimeLimitKillsAll(t *testing.T) {
 	}
 }
 
-// The baseline's first run says how long the others' may take: a busy machine
-// is slow for all of them.
 func TestTryLimit(t *testing.T) {
-	slow := &spec.Runtime{TimeShare: map[string]float64{"quick": 0.5}}
+	share := map[string]float64{"quick": 0.5}
 	for _, c := range []struct {
-		limit, first, want, wantSlow time.Duration
+		flag, want time.Duration
+		r          spec.Runtime
 	}{
-		{0, 0, tryLongest, slowTry * tryLongest}, // none has run yet
-		{0, 50 * time.Millisecond, tryShortest, slowTry * tryShortest},
-		{0, 160 * time.Millisecond, 8 * time.Second, slowTry * 8 * time.Second},
-		{0, 20 * time.Second, tryLongest, slowTry * tryLongest},
-		{time.Second, 20 * time.Second, time.Second, slowTry * time.Second}, // --try-limit
+		{0, tryLimit, spec.Runtime{}},
+		{0, slowTry * tryLimit, spec.Runtime{TimeShare: share}},
+		{0, time.Second, spec.Runtime{TryLimit: spec.Duration(time.Second)}},
+		{time.Minute, time.Minute, spec.Runtime{TryLimit: spec.Duration(time.Second)}},
 	} {
-		f := &Finder{Mode: "quick", Limit: c.limit, first: c.first}
-		if got, gotSlow := f.limit(&spec.Runtime{}), f.limit(slow); got != c.want || gotSlow != c.wantSlow {
-			t.Errorf("%v after %v: %v and %v, want %v and %v", c.limit, c.first, got, gotSlow, c.want, c.wantSlow)
+		if got := (&Finder{Mode: "quick", Limit: c.flag}).limit(&c.r); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
 		}
 	}
 }

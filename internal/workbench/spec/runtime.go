@@ -24,6 +24,8 @@ type Runtime struct {
 	Needs     string   `yaml:"needs"`
 	Command   []string `yaml:"command"`
 	Version   []string `yaml:"version"`
+	// TryLimit is how long the first run may take.
+	TryLimit Duration `yaml:"try-limit"`
 	// HideUnified hides a v2 hierarchy beside v1 controllers, which crun refuses.
 	HideUnified bool `yaml:"hide-unified-cgroup"`
 	// Rootless says that the runtime needs no root at all.
