@@ -249,7 +249,7 @@ static int lies(void *arg) {
 	static const int words[] = {FD_TAIL, MASK, MASK + 4, LOAN, POSTED, DROP_LO, DROP_LO + 4, DROP_LO + 8, DROP_LO + 12, FD_LENT, FD_HEAD};
 	static const uint32_t some[] = {0, 1, 2, 4, 15, 16, 17, 64, 0x1ff, 0x200, 0x201, 0x7fffffff, 0xffffffff};
 	long kind = (long)arg;
-	for (long n = 0; n < 3000000; n++) {
+	for (long n = 0; n < 1000000; n++) {
 		char *slot = (char *)SLOTS + rnd() % 2 * 0x20000;
 		volatile uint32_t *p = (uint32_t *)(slot + words[rnd() % (sizeof words / sizeof *words)]);
 		switch (kind % 4 ? kind % 4 : rnd() % 4) {
@@ -315,7 +315,7 @@ static int loans(void) {
 	int own[2], hung = 0;
 	char b = 'x', c = 0;
 	if (pipe(own)) return 2;
-	for (long kind = 0; kind < 24; kind++) {
+	for (long kind = 0; kind < 16; kind++) {
 		if (pipe2(lent, O_NONBLOCK)) return 2;
 		pid_t pid = fork();
 		if (pid == 0) borrower(kind);
@@ -337,7 +337,7 @@ static int loans(void) {
 		for (int i = 0; i < 600; i++) // and own loans are as ever
 			if (write(own[1], &b, 1) != 1 || read(own[0], &c, 1) != 1 || c != b++) return puts("the bystander was harmed"), 3;
 	}
-	printf("lent 24, ended by SIGKILL after a hang %d\n", hung);
+	printf("lent 16, ended by SIGKILL after a hang %d\n", hung);
 	return 0;
 }
 
