@@ -1,7 +1,7 @@
 // One program for both sides of the VM wall's figures: it is what a container
 // runs, and PID 1 of a bare guest, which loads the modules it is told, mounts
-// the same root image from the same disk, without an overlay, and goes on in
-// it. It prints a line for each figure: its name, seconds, and an answer that
+// the same root: the image from the same disk under an overlay in memory, and
+// goes on in it. It prints a line for each figure: its name, seconds, and an answer that
 // must be the same on both sides.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -172,10 +172,12 @@ static void online(void)
 static void bare(void)
 {
 	online();
-	static const char *groups[] = {"mmio", "pci", "boot", "block", "erofs", "squashfs", "virtiofs", "rng", "balloon"};
+	static const char *groups[] = {"mmio", "pci", "boot", "block", "erofs", "squashfs", "overlay", "virtiofs", "rng", "balloon"};
 	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
 		insert(groups[i]);
 	mkdir("/mnt", 0755);
+	mkdir("/rw", 0755);
+	mkdir("/root", 0755);
 	if (mount("dev", "/dev", "devtmpfs", 0, ""))
 		die("devtmpfs");
 	int tries = 500;
@@ -184,9 +186,13 @@ static void bare(void)
 			die("/dev/vda");
 		usleep(10000);
 	}
-	if (mount("volumes", "/mnt/data", "virtiofs", 0, ""))
+	if (mount("rw", "/rw", "tmpfs", 0, "") || mkdir("/rw/upper", 0755) || mkdir("/rw/work", 0755))
+		die("/rw");
+	if (mount("overlay", "/root", "overlay", 0, "lowerdir=/mnt,upperdir=/rw/upper,workdir=/rw/work,xino=on"))
+		die("overlay");
+	if (mount("volumes", "/root/data", "virtiofs", 0, ""))
 		die("virtiofs");
-	if (chroot("/mnt") || chdir("/"))
+	if (chroot("/root") || chdir("/"))
 		die("chroot");
 }
 
