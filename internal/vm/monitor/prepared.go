@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
@@ -102,29 +101,11 @@ func (m *monitor) seen(key string) bool {
 // prepareTemplate makes the prepared template p of t, and says whether it is
 // there now.
 func (m *monitor) prepareTemplate(cfg *hypervisor.Config, t, p *template, shape *agentpb.CreateRequest) bool {
-	lock, err := os.OpenFile(p.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	there, err := p.ensure(func() error { return m.makePrepared(cfg, t, p, shape) })
+	if err != nil { // whatever is wrong with the container, its start will tell
 		m.debugf("prepared template: %v", err)
-		return false
 	}
-	defer lock.Close()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return false
-	}
-	_ = os.Chtimes(p.dir+".lock", time.Now(), time.Now())
-	if p.ready() {
-		return true
-	}
-	if p.failed() {
-		return false
-	}
-	if err := m.makePrepared(cfg, t, p, shape); err != nil {
-		// Whatever is wrong with the container, its start will tell.
-		p.fail(err)
-		m.debugf("prepared template: %v", err)
-		return false
-	}
-	return true
+	return there
 }
 
 // makePrepared clones t, has the container made, and saves what has come of it.

@@ -62,31 +62,42 @@ func (m *monitor) template(disks []hypervisor.Disk, nets int) *template {
 		return nil
 	}
 	t := &template{dir: filepath.Join(m.machine.dir, "template-"+m.templateKey(disks, nets))}
-	if t.ready() {
-		return t
-	}
-	lock, err := os.OpenFile(t.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	there, err := t.ensure(func() error { return m.makeTemplate(t, disks, nets) })
 	if err != nil {
-		m.debugf("template: %v", err)
-		return nil
-	}
-	defer lock.Close()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return nil
-	}
-	_ = os.Chtimes(t.dir+".lock", time.Now(), time.Now())
-	if t.ready() {
-		return t
-	}
-	if t.failed() {
-		return nil
-	}
-	if err := m.makeTemplate(t, disks, nets); err != nil {
-		t.fail(err)
 		fmt.Fprintf(os.Stderr, "bulkhead: no template for fast starts: %v\n", err)
+	}
+	if !there {
 		return nil
 	}
 	return t
+}
+
+// ensure has a template made unless it is there, and says whether it is now: not if
+// somebody else is just making it, or it could not be made a short while ago.
+func (t *template) ensure(produce func() error) (there bool, err error) {
+	if t.ready() {
+		return true, nil
+	}
+	lock, err := os.OpenFile(t.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false, nil
+	}
+	_ = os.Chtimes(t.dir+".lock", time.Now(), time.Now())
+	if t.ready() {
+		return true, nil
+	}
+	if t.failed() {
+		return false, nil
+	}
+	if err := produce(); err != nil {
+		t.fail(err)
+		return false, err
+	}
+	return true, nil
 }
 
 // failed says whether it could not be made a short while ago.
