@@ -52,7 +52,7 @@ var guestCalls = map[int]string{
 	syscall.SYS_FUTEX: "futex", syscall.SYS_SCHED_YIELD: "sched_yield", syscall.SYS_RT_SIGRETURN: "rt_sigreturn", syscall.SYS_MMAP: "mmap",
 	syscall.SYS_MUNMAP: "munmap", syscall.SYS_MPROTECT: "mprotect", syscall.SYS_MREMAP: "mremap", syscall.SYS_MADVISE: "madvise",
 	syscall.SYS_RECVMSG: "recvmsg", syscall.SYS_CLOSE: "close", syscall.SYS_CLONE: "clone", syscall.SYS_EXIT: "exit",
-	syscall.SYS_SIGALTSTACK: "sigaltstack", syscall.SYS_PRCTL: "prctl",
+	334: "rseq", syscall.SYS_PRCTL: "prctl",
 }
 
 // beyondSeccomp are uretprobe and uprobe: the host's kernel lets them past every seccomp filter, and refuses them anywhere

@@ -223,7 +223,7 @@ static const struct { const char *what; long nr, a[6]; } bad[] = {
 	{"mmap MAP_HUGETLB", 9, {0, 4096, 0, 0x40022, -1}}, {"mmap MAP_LOCKED", 9, {0, 4096, 0, 0x2022, -1}}, {"mmap MAP_GROWSDOWN", 9, {0, 4096, 0, 0x122, -1}},
 	{"mmap MAP_SYNC", 9, {0, 4096, 0, 0x80023, -1}}, {"mmap flag bit 25", 9, {0, 4096, 0, 0x2000022, -1}}, {"mmap high bits", 9, {0, 4096, 0, 1l << 32 | 0x22, -1}},
 	{"madvise MADV_HWPOISON", 28, {0, 0, 100}}, {"madvise MADV_SOFT_OFFLINE", 28, {0, 0, 101}}, {"madvise MADV_MERGEABLE", 28, {0, 0, 12}},
-	{"madvise MADV_COLLAPSE", 28, {0, 0, 25}},
+	{"madvise MADV_COLLAPSE", 28, {0, 0, 25}}, {"rseq a flag of bit 1", 334, {(long)mine, 32, 2}}, {"rseq high bits", 334, {(long)mine, 32, 1l << 32}},
 };
 static void tried(long i) {
 	find_sys6()(bad[i].nr, bad[i].a[0], bad[i].a[1], bad[i].a[2], bad[i].a[3], bad[i].a[4], bad[i].a[5]);

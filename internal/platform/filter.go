@@ -37,7 +37,9 @@ var guestRules = []guestRule{
 		b.argIn(0, ^uint32(0), flagsFork, flagsThread, flagsVfork)
 	}},
 	{unix.SYS_EXIT, "exit", "the end of a thread", nil},
-	{unix.SYS_SIGALTSTACK, "sigaltstack", "the stub's stack in a new thread", nil},
+	{unix.SYS_RSEQ, "rseq", "the guest's own area, of its own thread: registered and given up, no newer flags", func(b *bpf) {
+		b.argIn(2, ^uint32(0), 0, 1)
+	}},
 	{unix.SYS_PRCTL, "prctl", "PR_SET_PDEATHSIG with SIGKILL alone: a child dies with the Sentry", func(b *bpf) {
 		b.load(dataArgs + 8)
 		b.unless(uint32(unix.SIGKILL), retKillProcess)

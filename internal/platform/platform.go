@@ -29,7 +29,7 @@ type Platform struct {
 
 	mu    sync.Mutex
 	procs map[int]*Process
-	early map[int]bool // reaped before anybody knew the pid
+	early map[int]unix.WaitStatus // reaped before anybody knew the pid
 
 	pool chan *Thread // stub processes that wait for a program
 }
@@ -42,7 +42,7 @@ func (p *Platform) VDSO() uint64 { return p.vdso }
 // must not wait for children of its own any more. procfs is where /proc is:
 // "/proc/", or "" for the working directory, which the zygote leaves.
 func New(procfs string) (*Platform, error) {
-	p := &Platform{procs: map[int]*Process{}, early: map[int]bool{}, pool: make(chan *Thread, 2)}
+	p := &Platform{procs: map[int]*Process{}, early: map[int]unix.WaitStatus{}, pool: make(chan *Thread, 2)}
 	area, err := newArea()
 	if err != nil {
 		return nil, err
@@ -151,12 +151,12 @@ func (p *Platform) reap() {
 		p.mu.Lock()
 		proc := p.procs[pid]
 		if proc == nil {
-			p.early[pid] = true
+			p.early[pid] = ws
 		}
 		delete(p.procs, pid)
 		p.mu.Unlock()
 		if proc != nil {
-			proc.died()
+			proc.died(ws)
 		}
 	}
 }
@@ -167,9 +167,9 @@ func (p *Platform) register(pid int) *Process {
 	proc := &Process{p: p, pid: pid}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.early[pid] {
+	if ws, ok := p.early[pid]; ok {
 		delete(p.early, pid)
-		proc.dead = true
+		proc.dead, proc.status = true, ws
 		return proc
 	}
 	if p.procs[pid] != nil || !isChild(pid) {

@@ -13,7 +13,8 @@ type Process struct {
 
 	mu      sync.Mutex
 	dead    bool
-	threads []*Thread // told of the death
+	status  unix.WaitStatus // how it ended
+	threads []*Thread       // told of the death
 }
 
 // PID is the host's pid, for process_vm_readv(2) and accounting.
@@ -56,10 +57,20 @@ func (p *Process) remove(t *Thread) {
 	}
 }
 
-// died is called once the host process was reaped: nothing of it runs any more.
-func (p *Process) died() {
+// EndedBy gives the signal that ended the host process, or -1.
+func (p *Process) EndedBy() unix.Signal {
 	p.mu.Lock()
-	p.dead = true
+	defer p.mu.Unlock()
+	if !p.dead || !p.status.Signaled() {
+		return -1
+	}
+	return p.status.Signal()
+}
+
+// died is called once the host process was reaped: nothing of it runs any more.
+func (p *Process) died(ws unix.WaitStatus) {
+	p.mu.Lock()
+	p.dead, p.status = true, ws
 	threads := append([]*Thread(nil), p.threads...)
 	p.mu.Unlock()
 	for _, t := range threads {

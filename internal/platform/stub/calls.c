@@ -2,7 +2,7 @@
 #include "stub.h"
 
 /* native_futex: -4 (EINTR) when a kick cut it short. */
-s64 native_futex(struct thread *t, u64 *a)
+static s64 native_futex(struct thread *t, u64 *a)
 {
 	if (a[0] >= STUB_BASE)
 		return -14;
@@ -28,6 +28,43 @@ static int fs_base(u64 *a, s64 *result)
 		return 1;
 	}
 	return 0;
+}
+
+/* rseq is rseq(2): the host's kernel keeps the CPU's number in the guest's area, and
+ * aborts the sequence that it preempts there. What is registered is kept, for the
+ * thread's end and for exec, which leave none behind. */
+static s64 rseq(struct thread *t, u64 *a)
+{
+	s64 r;
+	if ((u32)a[2] > 1 /* RSEQ_FLAG_UNREGISTER */)
+		return -22;
+	u64 area = a[0] < STUB_BASE ? a[0] : -4096ul | a[0]; /* beyond all memory */
+	r = sys6(NR_rseq, area, (u32)a[1], (u32)a[2], (u32)a[3], 0, 0);
+	if (r == 0) {
+		t->rseq = a[2] & 1 ? 0 : a[0];
+		t->rseq_len = a[1];
+		t->rseq_sig = a[3];
+	}
+	return r;
+}
+
+void rseq_end(struct thread *t)
+{
+	if (t->rseq)
+		sys6(NR_rseq, t->rseq, t->rseq_len, 1, t->rseq_sig, 0, 0);
+	t->rseq = 0;
+}
+
+/* native_call carries out nr, one of the calls that are the host's to do; only a
+ * futex call gives -4, when a kick cut it short. */
+s64 native_call(struct thread *t, u64 nr, u64 *a)
+{
+	s64 r;
+	if (nr == NR_rseq)
+		return rseq(t, a);
+	if (nr == NR_arch_prctl)
+		return fs_base(a, &r) ? r : -22;
+	return native_futex(t, a);
 }
 
 /* clock reads a clock by the host's vdso, from the fast path only: where the vdso
@@ -285,7 +322,7 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 	case NR_madvise:
 		return valid & 1 && drop(s, a, result);
 	case NR_arch_prctl:
-		return fs_base(a, result);
+		return valid & 1 && fs_base(a, result);
 	case 14: /* rt_sigprocmask */
 		return sigmask(t, a, result);
 	case 273: /* set_robust_list */
@@ -294,9 +331,11 @@ int local_call(struct thread *t, u64 nr, u64 *a, s64 *result)
 		s->robust = a[0];
 		*result = 0;
 		return 1;
-	case 334: /* rseq */
-		*result = -38; /* ENOSYS */
-		return valid & 1;
+	case NR_rseq:
+		if (!(valid & 1))
+			return 0;
+		*result = rseq(t, a);
+		return 1;
 	case NR_futex: {
 		u32 cmd = a[1] & 127;
 		/* WAIT WAKE REQUEUE CMP_REQUEUE WAKE_OP WAIT_BITSET WAKE_BITSET */

@@ -54,7 +54,7 @@ typedef long s64;
 #define R_FINAL 1 /* go back to the guest with rax; else post K_DONE and wait */
 #define R_TRAP 2  /* K_FAST: get a frame first, then post K_INTERRUPT */
 #define R_KEEPRAX 4 /* leave the frame's rax alone (start, deliver, sigreturn) */
-#define R_RETRY 8 /* a native futex call was interrupted for nothing: again */
+#define R_RETRY 8 /* the stub carries out this call of the host's: futex again, FS base, rseq */
 
 #define OP_COPYOUT 1
 #define OP_MMAP 2
@@ -192,6 +192,8 @@ struct thread {
 	u64 tls;
 	u64 rip_start, rsp_start;
 	u32 slow; /* calls answered here though they came through SIGSYS */
+	u32 rseq_len, rseq_sig;
+	u64 rseq; /* the area that the host's kernel knows, or 0 */
 };
 #define T_SELF 0
 #define T_STACK_TOP 8

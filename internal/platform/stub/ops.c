@@ -22,13 +22,8 @@ static s64 recv_fds(struct thread *t, u64 want)
 	return 0;
 }
 
-/* set_bases points GS at t, and gives the new thread its signal stack. */
-void set_bases(struct thread *t)
-{
-	struct { u64 sp; u32 flags, pad; u64 size; } ss = { (u64)t + 4096, 0, 0, PRIV_SIZE - 4096 };
-	__asm__ volatile("wrgsbase %0" : : "r"(t));
-	SYS2(NR_sigaltstack, &ss, 0);
-}
+/* set_base points GS at t. */
+void set_base(struct thread *t) { __asm__ volatile("wrgsbase %0" : : "r"(t)); }
 
 static void die_with_sentry(void) { SYS2(NR_prctl, 1 /* PR_SET_PDEATHSIG */, 9); }
 
@@ -54,7 +49,7 @@ static s64 do_fork(struct thread *t)
 
 static void child_main(struct thread *t)
 {
-	set_bases(t);
+	set_base(t);
 	if (t->tls_set)
 		__asm__ volatile("wrfsbase %0" : : "r"(t->tls));
 	struct ucontext *uc = (struct ucontext *)t->saved_rsp;
@@ -64,7 +59,8 @@ static void child_main(struct thread *t)
 
 /* do_clone: a[0] 0 thread, 1 vfork; a[1] the child's slot; a[2] its stack
  * pointer or 0; a[3] its FS base if a[4]. The child begins as a copy of the
- * caller's frame with rax 0. */
+ * caller's frame with rax 0, by whose sigreturn it gets its signal stack too: until
+ * then signals come on the stack that it runs on, which is the same. */
 static s64 do_clone(struct thread *t, struct ucontext *uc, u64 *a)
 {
 	u64 i = a[1];
@@ -77,7 +73,11 @@ static s64 do_clone(struct thread *t, struct ucontext *uc, u64 *a)
 	c->sock = t->sock;
 	c->kicked = 0;
 	c->intr = 0;
+	c->rseq = 0;
 	struct ucontext *cu = copy_frame(uc, c->stack_top);
+	cu->ss_sp = SIGNAL_STACK(c);
+	cu->ss_flags = 0;
+	cu->ss_size = SIGNAL_STACK_SIZE;
 	cu->r.rax = 0;
 	if (a[2])
 		cu->r.rsp = a[2];
@@ -130,10 +130,12 @@ static void robust(u64 head, u32 tid)
 		robust_one(h[2], (s64)h[1], tid);
 }
 
-/* leave ends this thread: a[0] the guest's clear_child_tid or 0. */
-static void leave(u64 ctid)
+/* leave ends this thread; ctid is the guest's clear_child_tid or 0. Who waits for that
+ * may use the thread's memory again, its rseq area too. */
+static void leave(struct thread *t, u64 ctid)
 {
 	u32 zero = 0;
+	rseq_end(t);
 	if (ctid && ctid < STUB_BASE && !stub_copy((void *)ctid, &zero, 4))
 		sys6(NR_futex, ctid, 1, 1, 0, 0, 0);
 	for (;;)
@@ -173,6 +175,7 @@ static s64 empty(struct thread *t, struct ucontext *uc)
 {
 	if (!uc)
 		return -22;
+	rseq_end(t);
 	s64 r = SYS2(NR_munmap, 0, STUB_BASE);
 	if (r < 0)
 		return r;
@@ -251,7 +254,7 @@ s64 run_op(struct thread *t, struct ucontext *uc, struct op *op)
 		robust(a[0], (u32)a[1]);
 		return 0;
 	case OP_EXIT:
-		leave(a[0]);
+		leave(t, a[0]);
 		return 0;
 	case OP_SECCOMP:
 		return install_filter(s, a[0], a[1]);

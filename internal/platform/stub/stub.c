@@ -47,7 +47,7 @@ struct pair stub_fast(struct thread *t, u64 *regs)
 		t->kicked = 0;
 		u32 flags = converse(t, K_FAST, 0);
 		if (flags & R_RETRY) {
-			p.rax = native_futex(t, regs + 1);
+			p.rax = native_call(t, nr, regs + 1);
 			if (p.rax != -4)
 				return p;
 			continue;
@@ -112,7 +112,7 @@ static void stub_call(struct thread *t, struct siginfo *si, struct ucontext *uc)
 			finish(t, uc, flags);
 			return;
 		}
-		result = native_futex(t, a);
+		result = native_call(t, nr, a);
 		if (result != -4) {
 			uc->r.rax = result;
 			return;
@@ -263,7 +263,9 @@ void zygote_main(u64 *sp)
 	t->stack_top = (u64)t + PRIV_SIZE;
 	t->slot = slot_at(0);
 	t->sock = 4;
-	set_bases(t);
+	set_base(t);
+	struct { u64 sp; u32 flags, pad; u64 size; } ss = { SIGNAL_STACK(t), 0, 0, SIGNAL_STACK_SIZE };
+	SYS2(NR_sigaltstack, &ss, 0);
 	for (u64 i = 0; i < sizeof sigs; i++)
 		set_action(sigs[i]);
 	SYS2(NR_prctl, 1, 9);

@@ -58,7 +58,10 @@ u32 await(struct thread *t, struct ucontext *uc);
 
 /* ops.c */
 s64 run_op(struct thread *t, struct ucontext *uc, struct op *op);
-void set_bases(struct thread *t);
+void set_base(struct thread *t);
+/* A thread's signal stack is its private area but for the first page. */
+#define SIGNAL_STACK(t) ((u64)(t) + 4096)
+#define SIGNAL_STACK_SIZE (PRIV_SIZE - 4096)
 #define FORKED 0x100000 /* run_op: this is the child of a fork */
 
 /* frame.c */
@@ -69,7 +72,8 @@ struct ucontext *copy_frame(struct ucontext *uc, u64 top);
 
 /* calls.c */
 int local_call(struct thread *t, u64 nr, u64 *a, s64 *result);
-s64 native_futex(struct thread *t, u64 *a);
+s64 native_call(struct thread *t, u64 nr, u64 *a);
+void rseq_end(struct thread *t);
 s64 clock(struct slot *s, u64 *a);
 void precopy(struct slot *s, u64 nr, u64 *a);
 
@@ -81,7 +85,7 @@ enum {
 	NR_read = 0, NR_open = 2, NR_chdir = 80, NR_capset = 126,
 	NR_mmap = 9, NR_mprotect = 10, NR_munmap = 11, NR_rt_sigaction = 13, NR_rt_sigreturn = 15, NR_sched_yield = 24,
 	NR_mremap = 25, NR_madvise = 28, NR_getpid = 39, NR_recvmsg = 47, NR_clone = 56, NR_exit = 60, NR_close = 3,
-	NR_sigaltstack = 131, NR_prctl = 157, NR_arch_prctl = 158, NR_futex = 202, NR_getdents64 = 217, NR_seccomp = 317, NR_membarrier = 324,
+	NR_sigaltstack = 131, NR_prctl = 157, NR_arch_prctl = 158, NR_futex = 202, NR_getdents64 = 217, NR_seccomp = 317, NR_membarrier = 324, NR_rseq = 334,
 };
 
 static inline void copy8(u64 *d, const u64 *s, u64 n)

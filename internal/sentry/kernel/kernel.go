@@ -61,9 +61,10 @@ type Kernel struct {
 	// Constant once the first task runs.
 	platform    *platform.Platform
 	dispatch    Dispatcher
-	watchCalls  bool   // every call is seen here (--strace)
-	hwcap       uint64 // AT_HWCAP
-	minSigStack uint64 // AT_MINSIGSTKSZ
+	watchCalls  bool     // every call is seen here (--strace)
+	hwcap       uint64   // AT_HWCAP
+	rseqAuxv    []uint64 // what the host tells of rseq(2), as in the auxiliary vector
+	minSigStack uint64   // AT_MINSIGSTKSZ
 }
 
 // pid is one id and all that bears it (struct pid). Its fields are guarded by
@@ -218,6 +219,8 @@ func (k *Kernel) Attach(p *platform.Platform, d Dispatcher, watchCalls bool) {
 			k.hwcap = uint64(a[1])
 		case abi.AT_MINSIGSTKSZ:
 			k.minSigStack = uint64(a[1])
+		case abi.AT_RSEQ_FEATURE_SIZE, abi.AT_RSEQ_ALIGN:
+			k.rseqAuxv = append(k.rseqAuxv, uint64(a[0]), uint64(a[1]))
 		}
 	}
 }

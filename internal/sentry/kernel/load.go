@@ -203,7 +203,7 @@ func (t *Task) buildStack(l *loaded, p *program, im *image, bias, base uint64, e
 	if t.k.minSigStack != 0 {
 		aux = append(aux, abi.AT_MINSIGSTKSZ, t.k.minSigStack)
 	}
-	aux = append(aux, abi.AT_NULL, 0)
+	aux = append(append(aux, t.k.rseqAuxv...), abi.AT_NULL, 0)
 	l.info.Auxv = aux
 	words := make([]uint64, 0, 1+len(args)+1+len(env)+1+len(aux))
 	words = append(words, uint64(len(args)))

@@ -18,7 +18,8 @@ const (
 	ExitTask abi.Errno = 0x2001
 	// EnterProgram: a new program is loaded.
 	EnterProgram abi.Errno = 0x2002
-	// RetryNative: the stub makes its native call again.
+	// RetryNative: the stub carries out the call by the host's (futex again, the FS
+	// base, rseq).
 	RetryNative abi.Errno = 0x2003
 )
 
@@ -146,10 +147,7 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 		if t.toUser() {
 			return th.Resume(0, platform.ReplyRetry)
 		}
-		e = abi.ERESTARTSYS
-		if timedWait(&th.Req) {
-			e = abi.ERESTARTNOHAND
-		}
+		e = restartNative(&th.Req)
 	}
 	if t.plat.ids != t.creds.Load() {
 		t.updateIds(th)
@@ -167,6 +165,17 @@ func (t *Task) leave(v uint64, e abi.Errno) platform.Kind {
 		}
 	}
 	return t.leaveSlowly(th, v, e)
+}
+
+// restartNative says how a native call goes on behind a signal that comes first.
+func restartNative(r *platform.Request) abi.Errno {
+	switch {
+	case r.Nr != unix.SYS_FUTEX:
+		return abi.ERESTARTNOINTR
+	case timedWait(r):
+		return abi.ERESTARTNOHAND
+	}
+	return abi.ERESTARTSYS
 }
 
 // timedWait: a futex wait with a time limit, which a handler always ends.
@@ -326,10 +335,13 @@ func (t *Task) died() platform.Kind {
 	if t.plat.unborn.Load() {
 		return t.exit(0)
 	}
-	if !t.killed() {
-		t.GroupExit(SIGKILL)
-	}
 	status := uint32(SIGKILL)
+	if t.plat.th.Load().Process().EndedBy() == unix.SIGSEGV {
+		status = SIGSEGV // the host's kernel forced it: a rseq area that is gone
+	}
+	if !t.killed() {
+		t.GroupExit(status)
+	}
 	t.tg.sig.mu.Lock()
 	if t.tg.sig.groupExit {
 		status = t.tg.sig.exitStatus

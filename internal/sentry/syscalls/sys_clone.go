@@ -22,6 +22,7 @@ func init() {
 		Row{Nr: unix.SYS_GET_ROBUST_LIST, Name: "get_robust_list", Args: "pid ptr ptr", Fn: sysGetRobustList},
 		Row{Nr: unix.SYS_RT_SIGRETURN, Name: "rt_sigreturn", Fn: sysRtSigreturn},
 		Row{Nr: unix.SYS_ARCH_PRCTL, Name: "arch_prctl", Args: "int ptr", Fn: sysArchPrctl, Missing: "the GS base is the platform's"},
+		Row{Nr: unix.SYS_RSEQ, Name: "rseq", Args: "ptr size hex hex", Fn: sysRseq, Note: "the host's own; flags after RSEQ_FLAG_UNREGISTER: EINVAL"},
 		Row{Nr: unix.SYS_FUTEX, Name: "futex", Args: "ptr int uint ptr ptr uint", Fn: sysFutex, Note: "priority inheritance: ENOSYS, as without CONFIG_FUTEX_PI"},
 	)
 }
@@ -168,17 +169,24 @@ func sysRtSigreturn(t *kernel.Task, a *Args) (uint64, abi.Errno) { return 0, uni
 
 // Codes of arch_prctl(2).
 const (
+	archSetFS    = 0x1002
+	archGetFS    = 0x1003
 	archGetCPUID = 0x1011
 )
 
-// sysArchPrctl is arch_prctl(2) but for the FS base, which the stub does.
+// sysArchPrctl is arch_prctl(2); the FS base is the stub's to read and set.
 func sysArchPrctl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	switch a.Int(0) {
+	case archSetFS, archGetFS:
+		return 0, kernel.RetryNative
 	case archGetCPUID:
 		return 1, 0
 	}
 	return 0, unix.EINVAL
 }
+
+// sysRseq is rseq(2), which the stub has the host's kernel do.
+func sysRseq(t *kernel.Task, a *Args) (uint64, abi.Errno) { return 0, kernel.RetryNative }
 
 // sysFutex sees what the stub does not do itself: operations of priority
 // inheritance, unknown ones, and waits that a kick has cut short.

@@ -63,8 +63,6 @@ func init() {
 		Row{Nr: unix.SYS_QUERY_MODULE, Name: "query_module"},
 		Row{Nr: unix.SYS_TUXCALL, Name: "tuxcall"},
 		Row{Nr: unix.SYS_SECURITY, Name: "security"})
-	refuseUnlessBuilt("the host would have to know the guest's area: one more call in the reach of guests; the C library does without", unix.ENOSYS,
-		Row{Nr: unix.SYS_RSEQ, Name: "rseq", Args: "ptr size hex hex"})
 	refuseUnlessBuilt("futex(2) has all that these do for one word; waiting on several would be one more host call in the reach of guests", unix.ENOSYS,
 		Row{Nr: unix.SYS_FUTEX_WAITV, Name: "futex_waitv", Args: "ptr uint hex ptr int"},
 		Row{Nr: unix.SYS_FUTEX_WAKE, Name: "futex_wake", Args: "ptr hex int hex"},

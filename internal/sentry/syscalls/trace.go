@@ -83,7 +83,7 @@ func result(v uint64, e abi.Errno) string {
 	case e == kernel.EnterProgram:
 		return "0 (a new program)"
 	case e == kernel.RetryNative:
-		return "? (again in the stub)"
+		return "? (in the stub)"
 	}
 	return fmt.Sprintf("? (interrupted: %d)", int(e))
 }
