@@ -60,6 +60,7 @@ YAML
       run: [run, --rm, $run]
       detach: [run, -d, $run]
       exec: [exec, '{id}', '{argv}']
+      kill: [rm, -f, '{id}'] # of a runsc container the first only ends it, without saying so
       delete: [rm, -f, '{id}']
       mount: [-v, '{src}:{dst}:{mode}']
       tmpfs: [--tmpfs, '{dst}']

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bulkhead.dev/bulkhead/internal/workbench/spec"
 )
@@ -118,8 +119,22 @@ func (k *Client) Release(ctx context.Context, h *Held) error {
 	if h == nil {
 		return nil
 	}
-	return k.end(ctx, h.Container)
+	// An engine may refuse as long as it thinks the container alive.
+	err := k.end(ctx, h.Container)
+	for tries := 1; err != nil && tries < deleteTries && ctx.Err() == nil; tries++ {
+		select {
+		case <-ctx.Done():
+		case <-time.After(deletePause):
+		}
+		err = k.end(ctx, h.Container)
+	}
+	return err
 }
+
+const (
+	deleteTries = 4
+	deletePause = 200 * time.Millisecond
+)
 
 func (k *Client) Purge(ctx context.Context, c *Container) {
 	k.end(ctx, c) // that there is none is what is hoped for

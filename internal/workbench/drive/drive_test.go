@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -135,5 +136,29 @@ func TestClientTemplates(t *testing.T) {
 	}
 	if _, _, err := k.Life(context.Background(), nil); err != ErrNoSteps {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestClientDeletesAgain: an engine that refuses to delete at first is asked again, and one that
+// goes on refusing is an error.
+func TestClientDeletesAgain(t *testing.T) {
+	count := filepath.Join(t.TempDir(), "count")
+	for _, c := range []struct {
+		refusals string
+		ok       bool
+	}{{"2", true}, {"99", false}} {
+		os.Remove(count)
+		r := &spec.Runtime{Name: "c", Command: []string{"sh"}, Client: &spec.Client{
+			Delete: []string{"-c", `echo >>"$1"; [ $(wc -l <"$1") -gt $2 ]`, "sh", count, c.refusals},
+		}}
+		k, err := NewClient(r, "/bin/sh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = k.Release(context.Background(), &Held{Container: &Container{ID: "i"}})
+		k.Close()
+		if (err == nil) != c.ok {
+			t.Errorf("%s refusals: %v", c.refusals, err)
+		}
 	}
 }
