@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/agent/word"
 	"bulkhead.dev/bulkhead/internal/wire/agentconn"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
@@ -57,7 +58,7 @@ type Agent struct {
 // maxFiles is the hard limit of descriptors that a process starts with.
 const maxFiles = 1 << 20
 
-// Main is PID 1. It returns only what went wrong before the host could be told.
+// Main is PID 1, and the rest of what package word has begun. It returns only what went wrong before the host could be told.
 func Main(version string) error {
 	a := &Agent{
 		version: version, initNanos: bootNanos(),
@@ -82,10 +83,7 @@ func Main(version string) error {
 	if a.modules, err = newModules(dir); err != nil {
 		return err
 	}
-	if err := a.modules.loadTransports(); err != nil {
-		return err
-	}
-	if err := a.modules.load(agentpb.GroupBoot); err != nil {
+	if err := a.modules.boot(&word.First); err != nil {
 		return err
 	}
 	ch, err := openChannel(a.options, a.modules)
@@ -140,7 +138,11 @@ func (a *Agent) serve(ch channel) error {
 		if err != nil {
 			return err
 		}
-		s, err := agentconn.Accept(conn)
+		accept := agentconn.Accept
+		if ch.takeGreeted() {
+			accept = agentconn.Greeted
+		}
+		s, err := accept(conn)
 		if err != nil {
 			say("%v", err)
 			conn.Close()

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/agent/word"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
@@ -47,7 +48,7 @@ type kernelMount struct {
 var early = []kernelMount{
 	{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 	{"sysfs", "/sys", "sysfs", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
-	{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=755"},
+	{"devtmpfs", "/dev", "devtmpfs", word.DeviceFlags, "mode=755"},
 }
 
 // rootDir is where the agent's own root is made: the first root of a kernel,
@@ -70,8 +71,12 @@ func enterRoot() (modules int, err error) {
 		}
 	}
 	for _, m := range early {
+		if m.target == "/dev" && word.First.Devices { // it is mounted, for the port
+			m.flags = unix.MS_MOVE
+			m.source, m.fstype, m.data = m.target, "", ""
+		}
 		if err := unix.Mount(m.source, rootDir+m.target, m.fstype, m.flags, m.data); err != nil {
-			return -1, fmt.Errorf("mounting %s on %s: %w", m.fstype, m.target, err)
+			return -1, fmt.Errorf("mounting %s on %s: %w", m.source, m.target, err)
 		}
 	}
 	if err := unix.Chdir(rootDir); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/agent/word"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
@@ -18,6 +19,8 @@ import (
 type channel interface {
 	// next waits for the host.
 	next() (io.ReadWriteCloser, error)
+	// takeGreeted says of what next gave whether its Hello was answered.
+	takeGreeted() bool
 }
 
 func openChannel(o options, m *modules) (channel, error) {
@@ -41,6 +44,7 @@ type port struct {
 
 	last    *portConn
 	pending []byte // of last's reader, or of next
+	greeted bool   // the first session's Hello was answered
 }
 
 const portsDir = "/sys/class/virtio-ports"
@@ -50,6 +54,9 @@ const portsDir = "/sys/class/virtio-ports"
 const portWait = time.Minute
 
 func openPort(name string) (channel, error) {
+	if word.First.FD >= 0 {
+		return portOf(&word.First, name)
+	}
 	deadline := time.Now().Add(portWait)
 	for {
 		dev, err := findPort(name)
@@ -62,13 +69,26 @@ func openPort(name string) (channel, error) {
 			}
 			// Only the agent opens it: one opener at a time is the driver's
 			// own rule, and the node is root's.
-			return &port{fd: fd, f: os.NewFile(uintptr(fd), dev)}, nil
+			return newPort(fd, dev), nil
 		}
 		if time.Now().After(deadline) {
 			return nil, err
 		}
 		time.Sleep(time.Millisecond) // the control queue announces the port
 	}
+}
+
+func newPort(fd int, dev string) *port { return &port{fd: fd, f: os.NewFile(uintptr(fd), dev)} }
+
+// portOf takes over the port over which the first word was said.
+func portOf(g *word.Greeting, name string) (channel, error) {
+	if dev, err := findPort(name); err != nil || dev != g.Port {
+		unix.Close(g.FD)
+		return nil, fmt.Errorf("the virtio-serial port %s is not the one named %s (%s): %w", g.Port, name, dev, err)
+	}
+	p := newPort(g.FD, g.Port)
+	p.greeted, p.pending = g.Said, g.Pending
+	return p, nil
 }
 
 func findPort(name string) (string, error) {
@@ -95,7 +115,7 @@ func (p *port) next() (io.ReadWriteCloser, error) {
 	}
 	p.last = &portConn{p: p, closed: make(chan struct{})}
 	wait := 500 * time.Microsecond
-	for len(p.pending) == 0 {
+	for len(p.pending) == 0 && !p.greeted {
 		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
 		_, err := unix.Poll(fds, 1000)
 		if err != nil && err != unix.EINTR {
@@ -111,6 +131,13 @@ func (p *port) next() (io.ReadWriteCloser, error) {
 		}
 	}
 	return p.last, nil
+}
+
+// takeGreeted says, once, whether the session's Hello was answered already.
+func (p *port) takeGreeted() bool {
+	g := p.greeted
+	p.greeted = false
+	return g
 }
 
 // portConn is the port for one session.
@@ -175,6 +202,8 @@ func listenVsock() (channel, error) {
 	}
 	return &vsock{fd}, nil
 }
+
+func (v *vsock) takeGreeted() bool { return false }
 
 // next takes a connection of the host's. A container's processes can connect
 // too (VMADDR_CID_LOCAL, or the guest's own address), and are turned away.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bulkhead.dev/bulkhead/internal/agent/word"
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
@@ -74,14 +75,20 @@ func (m *modules) load(group string) error {
 		if err := m.insert(file); err != nil {
 			return fmt.Errorf("module %s: %w", file, err)
 		}
-		say("module %s is loaded", file)
-		m.loaded[file] = true
-		m.list = append(m.list, file)
+		m.done(file)
 	}
 	return nil
 }
 
-// insert loads one module and gives its memory in the initramfs back.
+// done notes that a module is loaded, and gives its memory in the initramfs back.
+func (m *modules) done(file string) {
+	say("module %s is loaded", file)
+	m.loaded[file] = true
+	m.list = append(m.list, file)
+	_ = unix.Unlinkat(m.dir, file, 0)
+}
+
+// insert loads one module.
 func (m *modules) insert(file string) error {
 	fd, err := unix.Openat(m.dir, file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -91,8 +98,21 @@ func (m *modules) insert(file string) error {
 	if err := unix.FinitModule(fd, "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	_ = unix.Unlinkat(m.dir, file, 0)
 	return nil
+}
+
+// boot loads what the channel needs, but for what the first word took.
+func (m *modules) boot(g *word.Greeting) error {
+	for _, file := range g.Loaded {
+		m.done(file)
+	}
+	if g.FD >= 0 { // so all of it is there
+		return nil
+	}
+	if err := m.loadTransports(); err != nil {
+		return err
+	}
+	return m.load(agentpb.GroupBoot)
 }
 
 // loadTransports loads the drivers of the buses that the VM has.

@@ -35,6 +35,11 @@ func Accept(channel io.ReadWriteCloser) (*Session, error) {
 	if err := answer(channel); err != nil {
 		return nil, err
 	}
+	return Greeted(channel)
+}
+
+// Greeted is Accept behind a Hello that was answered.
+func Greeted(channel io.ReadWriteCloser) (*Session, error) {
 	mux, err := yamux.Server(&joiner{ReadWriteCloser: &frames{ReadWriteCloser: channel}}, muxConfig(256))
 	if err != nil {
 		return nil, fmt.Errorf("multiplexer: %w", err)
