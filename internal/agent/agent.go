@@ -24,8 +24,9 @@ type Agent struct {
 
 	initNanos, channelNanos, helloNanos uint64
 
-	late  sync.Once
-	lateE error
+	late   sync.Once
+	lateE  error
+	stages stages
 
 	pidNS   int // the agent's own PID namespace
 	lastCap int
@@ -184,10 +185,12 @@ func (a *Agent) answer(s *agentconn.Session, srv *ttrpc.Server) error {
 func (a *Agent) prepare() error {
 	a.late.Do(func() {
 		cpus := make(chan error, 1)
-		go func() { cpus <- onlineRest() }()
+		go func() { cpus <- a.onlineRest() }()
+		leave := a.stages.enter("cgroups and loopback")
 		if a.lateE = lateMounts(); a.lateE == nil {
 			a.lateE = upLoopback()
 		}
+		leave()
 		if err := <-cpus; a.lateE == nil {
 			a.lateE = err
 		}

@@ -62,7 +62,7 @@ func addRandom(b []byte) error {
 }
 
 // onlineRest brings up the CPUs behind the first, which are numbered in order.
-func onlineRest() error {
+func (a *Agent) onlineRest() error {
 	for i := 1; ; i++ {
 		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", i)
 		have, err := readFile(file)
@@ -70,7 +70,9 @@ func onlineRest() error {
 			return nil
 		}
 		if err == nil && have == "0" {
+			leave := a.stages.enter("bringing up CPU %d", i)
 			err = os.WriteFile(file, []byte("1"), 0)
+			leave()
 		}
 		if err != nil {
 			return fmt.Errorf("CPU %d: %w", i, err)
@@ -108,7 +110,10 @@ func (a *Agent) prepareSnapshot(req *agentpb.SnapshotRequest) error {
 		return err
 	}
 	for _, g := range req.ModuleGroups {
-		if err := a.modules.load(g); err != nil {
+		leave := a.stages.enter("loading the modules of %s", g)
+		err := a.modules.load(g)
+		leave()
+		if err != nil {
 			return err
 		}
 	}
@@ -120,11 +125,15 @@ func (a *Agent) prepareSnapshot(req *agentpb.SnapshotRequest) error {
 		return fmt.Errorf("the VM %w: it has containers", errState)
 	}
 	if a.spare == nil {
+		leave := a.stages.enter("rehearsing")
 		a.rehearse()
+		leave()
 	}
 	if req.Container != nil {
+		defer a.stages.enter("making the container")()
 		return a.prepareContainer(req.Container)
 	}
+	defer a.stages.enter("dropping caches")()
 	_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
 	return nil
 }

@@ -169,8 +169,8 @@ func (s *service) Online(context.Context, *agentpb.Empty) (*agentpb.OnlineRespon
 	return &agentpb.OnlineResponse{Cpus: onlineCPUs(), MemoryBytes: total}, nil
 }
 
-func (s *service) PrepareSnapshot(_ context.Context, r *agentpb.SnapshotRequest) (*agentpb.Empty, error) {
-	return empty(s.a.prepareSnapshot(r))
+func (s *service) PrepareSnapshot(ctx context.Context, r *agentpb.SnapshotRequest) (*agentpb.Empty, error) {
+	return empty(s.a.stages.withAnswer(ctx, func() error { return s.a.prepareSnapshot(r) }))
 }
 
 func (s *service) Restored(_ context.Context, r *agentpb.RestoredRequest) (*agentpb.Empty, error) {

@@ -126,12 +126,10 @@ func (m *monitor) makePrepared(sandbox *hypervisor.Config, t, p *template, shape
 		vm.Kill()
 		<-vm.Done()
 	}()
-	ctx, cancel := m.call()
-	defer cancel()
-	_, err = conn.Agent().PrepareSnapshot(ctx, &agentpb.SnapshotRequest{Container: shape})
+	err = m.prepareSnapshot(vm, conn, &agentpb.SnapshotRequest{Container: shape})
 	conn.Close()
 	if err != nil {
-		return agentError("preparing a container", err)
+		return err
 	}
 	time.Sleep(preparedSettle)
 	return p.save(vm, m.machine.dir, cfg.Memory.Path)

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -47,8 +48,12 @@ func (t *template) ram() string   { return filepath.Join(t.dir, "ram") }
 // they become holes of the template's memory.
 const settle = 2500 * time.Millisecond
 
-// retry is how long a template that could not be made is not tried again.
-const retry = 10 * time.Minute
+// retry is how long a template that could not be made is not tried again; what
+// failed within soon is tried once more at once.
+const (
+	retry = 10 * time.Minute
+	soon  = 10 * time.Second
+)
 
 // groups are what a template has loaded: all but the drivers of devices whose
 // features are the clone's own.
@@ -93,11 +98,35 @@ func (t *template) ensure(produce func() error) (there bool, err error) {
 	if t.failed() {
 		return false, nil
 	}
-	if err := produce(); err != nil {
+	begin := time.Now()
+	err = produce()
+	if err != nil && time.Since(begin) < soon {
+		err = produce()
+	}
+	if err != nil {
 		t.fail(err)
 		return false, err
 	}
 	return true, nil
+}
+
+// prepareSnapshot asks the agent of a machine to be ready for its copy. A machine
+// that does not get so far says where it is.
+func (m *monitor) prepareSnapshot(vm hypervisor.VM, conn *agentconn.Conn, req *agentpb.SnapshotRequest) error {
+	before, _ := vm.Stats()
+	ctx, cancel := context.WithTimeout(m.ctx, createWait)
+	defer cancel()
+	_, err := conn.Agent().PrepareSnapshot(ctx, req)
+	if err == nil {
+		return nil
+	}
+	err = agentError("preparing a snapshot", err)
+	s, ok := vm.(interface{ State() string })
+	if !ok {
+		return err
+	}
+	after, _ := vm.Stats()
+	return fmt.Errorf("%w; %s, the hypervisor has used %v of CPU time meanwhile", err, s.State(), after.CPU-before.CPU)
 }
 
 // failed says whether it could not be made a short while ago.
@@ -156,13 +185,11 @@ func (m *monitor) makeTemplate(t *template, disks []hypervisor.Disk, nets int) e
 		vm.Kill()
 		<-vm.Done()
 	}()
-	ctx, cancel := m.call()
-	defer cancel()
-	if _, err := conn.Agent().PrepareSnapshot(ctx, &agentpb.SnapshotRequest{ModuleGroups: groups}); err != nil {
-		conn.Close()
-		return agentError("preparing a snapshot", err)
-	}
+	err = m.prepareSnapshot(vm, conn, &agentpb.SnapshotRequest{ModuleGroups: groups})
 	conn.Close()
+	if err != nil {
+		return err
+	}
 	time.Sleep(settle)
 	return t.save(vm, m.machine.dir, cfg.Memory.Path)
 }

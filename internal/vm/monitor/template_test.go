@@ -117,3 +117,26 @@ func TestPreparedKey(t *testing.T) {
 		}
 	}
 }
+
+// TestEnsure: what fails at once is tried a second time, and then not for a while.
+func TestEnsure(t *testing.T) {
+	x := &template{dir: filepath.Join(t.TempDir(), "template-x")}
+	tries := 0
+	fails := func() error { tries++; return os.ErrInvalid }
+	if there, err := x.ensure(fails); there || err == nil || tries != 2 {
+		t.Fatalf("one that fails: %v, %v, %d tries", there, err, tries)
+	}
+	if there, err := x.ensure(fails); there || err != nil || tries != 2 {
+		t.Fatalf("a short while later: %v, %v, %d tries", there, err, tries)
+	}
+	y := &template{dir: filepath.Join(t.TempDir(), "template-y")}
+	tries = 0
+	if there, err := y.ensure(func() error {
+		if tries++; tries == 1 {
+			return os.ErrInvalid
+		}
+		return os.Mkdir(y.dir, 0o700)
+	}); !there || err != nil || tries != 2 {
+		t.Fatalf("one that fails once: %v, %v, %d tries", there, err, tries)
+	}
+}
