@@ -45,17 +45,16 @@ func (m *monitor) needs() filters.MonitorNeeds {
 
 // leavePaths leaves what the hypervisor uses in reach, and where the monitor's
 // directory is one of the host's, the removal of that.
+//
+// The descriptors stay open. A rule is of an inode, and /proc makes a new one
+// for a directory of a process that the kernel has dropped from its caches
+// since: what the hypervisor uses would be out of reach from then on.
 func (m *monitor) leavePaths(pid int) error {
 	var keep []confine.Path
-	defer func() {
-		for _, p := range keep {
-			unix.Close(p.FD)
-		}
-	}()
 	add := func(path string, rights uint64) {
 		// What is not there is not needed: a /proc of another PID namespace.
 		if fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-			keep = append(keep, confine.Path{FD: fd, Rights: rights})
+			keep, m.held = append(keep, confine.Path{FD: fd, Rights: rights}), append(m.held, fd)
 		}
 	}
 	add(fmt.Sprint("/proc/", pid), confine.ReadFile)

@@ -95,6 +95,10 @@ func confined(api string) error {
 	if _, err := hypervisor.ProcStats(vm.pid); err != nil {
 		return fmt.Errorf("the hypervisor's figures: %w", err)
 	}
+	// Else they would be out of reach once the kernel drops its caches.
+	if _, err := unix.FcntlInt(uintptr(m.held[0]), unix.F_GETFL, 0); err != nil {
+		return fmt.Errorf("the descriptor of the hypervisor's directory is not held: %w", err)
+	}
 	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); {
 		go theirs.Write([]byte("x"))
 		if _, err := ours.Read(make([]byte, 1)); err != nil {

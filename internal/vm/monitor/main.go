@@ -31,6 +31,7 @@ type monitor struct {
 	cfg     wire.VMConfig
 	log     *os.File // debug log, or nil
 	scratch string   // directory of its own
+	held    []int    // descriptors of what Landlock leaves in reach
 	born    time.Time
 
 	machine  machine

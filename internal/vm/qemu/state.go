@@ -12,7 +12,7 @@ const stateWait = 5 * time.Second
 
 // registers finds each CPU's number, instruction pointer and whether it waits
 // for an interrupt (HLT) in what `info registers -a` says.
-var registers = regexp.MustCompile(`(?s)CPU#(\d+)\b.*?\bRIP=([0-9a-fA-F]+).*?\bHLT=(\d)`)
+var registers = regexp.MustCompile(`(?s)CPU#(\d+)\b.*?\b[RE]IP=([0-9a-fA-F]+).*?\bHLT=(\d)`)
 
 // State says what the machine is doing, for the error that a guest does not
 // answer: whether it runs, and where its CPUs are. What QEMU says is shortened,
