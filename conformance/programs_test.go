@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,8 +9,7 @@ import (
 )
 
 const (
-	programLimit = 120 * time.Second // behind the wall
-	nativeLimit  = 300 * time.Second // on the host, whose run also fills the caches that both use
+	programLimit = 300 * time.Second // on a machine that is busy with other things, too
 )
 
 // TestPrograms runs every script of programs/ on the host and behind the wall; each checks its own results and exits 0.
@@ -37,7 +35,7 @@ func TestProgramsVM(t *testing.T) {
 	}
 	s := wall(t)
 	s.flags = []string{"--wall=vm", "--memory", "2G"}
-	runPrograms(t, s, make(chan struct{}, 1), 15*programLimit, func(name string) bool { return everythingVM() || quickPrograms[name] })
+	runPrograms(t, s, make(chan struct{}, 1), 6*programLimit, func(name string) bool { return everythingVM() || quickPrograms[name] })
 }
 
 func runPrograms(t *testing.T, s sandbox, room chan struct{}, limit time.Duration, wanted func(name string) bool) {
@@ -63,18 +61,13 @@ func runPrograms(t *testing.T, s sandbox, room chan struct{}, limit time.Duratio
 			if err := copyFile(script, path); err != nil {
 				t.Fatal(err)
 			}
-			if end, detail, _ := runScript(t, native{}, path, nativeLimit); end != "exit status 0" {
+			if end, detail, _ := runScript(t, native{}, path, programLimit); end != "exit status 0" {
 				t.Fatalf("%s is broken on this host: %s\n%s", name, end, detail)
 			}
 			if nativeOnly() {
 				return
 			}
 			end, detail, left := runScript(t, s, path, limit)
-			if end != "exit status 0" {
-				// Once more, alone in saying so: what fails twice fails; what failed once is shown, and belongs in docs/plan.md.
-				fmt.Printf("conformance: %s FAILED ONCE behind the wall: %s\n%s\n", name, end, detail)
-				end, detail, left = runScript(t, s, path, limit)
-			}
 			if end != "exit status 0" {
 				t.Errorf("%s: %s\n%s", name, end, detail)
 			}

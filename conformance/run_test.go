@@ -159,7 +159,7 @@ func run(p place, argv []string, dir string, env []string, quiet, limit time.Dur
 		buf := make([]byte, 4096)
 		for {
 			n, err := er.Read(buf)
-			if errors.Len() < 1<<16 {
+			if errors.Len() < 1<<18 {
 				errors.Write(buf[:n])
 			}
 			if err != nil {
@@ -171,6 +171,7 @@ func run(p place, argv []string, dir string, env []string, quiet, limit time.Dur
 	go func() { ended <- wait(cmd) }()
 	silent, over := time.NewTimer(quiet), time.NewTimer(limit)
 	var waitErr error
+	killer := time.NewTimer(0)
 	for open, alive := lines, true; open != nil || alive; {
 		select {
 		case line, ok := <-open:
@@ -183,16 +184,17 @@ func run(p place, argv []string, dir string, env []string, quiet, limit time.Dur
 		case waitErr = <-ended:
 			alive = false
 			ended = nil
+			killer.Stop() // the pid is free
 			// What still holds the pipe after the command's end is a leftover; it must not hold us.
 			deadline := time.Now().Add(2 * time.Second)
 			r.SetReadDeadline(deadline)
 			er.SetReadDeadline(deadline)
 		case <-silent.C:
 			out.end = "hang"
-			cmd.Process.Kill()
+			killer = abort(cmd)
 		case <-over.C:
 			out.end = "hang (over its time limit)"
-			cmd.Process.Kill()
+			killer = abort(cmd)
 		}
 	}
 	<-copied
@@ -203,8 +205,24 @@ func run(p place, argv []string, dir string, env []string, quiet, limit time.Dur
 		}
 	}
 	out.stderr = errors.String()
+	if strings.HasPrefix(out.end, "hang") {
+		showHang(argv, out.stderr)
+	}
 	out.left = done()
 	return out
+}
+
+// abort ends a command that hangs. A sandbox first says on stderr what everything in it waits for; it has until the timer ends.
+func abort(cmd *exec.Cmd) *time.Timer {
+	cmd.Process.Signal(syscall.SIGABRT)
+	return time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+}
+
+// showHang shows what a command that hung has said of itself: it is all there will be to find the reason by.
+func showHang(argv []string, stderr string) {
+	if at := strings.Index(stderr, "bulkhead: SIGABRT"); at >= 0 {
+		fmt.Printf("conformance: %q hangs behind the wall:\n%s\n", argv, stderr[at:])
+	}
 }
 
 // runCases runs the named cases of a guest program in one go, and goes on after the case in which the sandbox died.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,5 +45,57 @@ func TestCrashIsTold(t *testing.T) {
 	said, _ := os.ReadFile(cmd.Stdout.(*os.File).Name())
 	if code != 1 || !strings.Contains(string(said), "the sandbox's kernel crashed") || !strings.Contains(string(said), "SIGABRT") {
 		t.Errorf("exit code %d: %.400s", code, said)
+	}
+}
+
+// TestAbortShowsWaits: SIGABRT to a foreground command shows what everything in the
+// sandbox waits for, and ends both; `debug` shows it too, and ends nothing.
+func TestAbortShowsWaits(t *testing.T) {
+	v := newVictim(t, false)
+	config := filepath.Join(v.bundle, "config.json")
+	raw, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trap := bytes.Replace(raw, []byte(`"busybox sleep 1000 \u0026`), []byte(`"trap ': \u003e/got' USR1; : \u003e/up; busybox sleep 1000 \u0026`), 1)
+	if bytes.Equal(raw, trap) {
+		t.Fatalf("no such command in %s", raw)
+	}
+	if err := os.WriteFile(config, trap, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	appears := func(name string) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(v.bundle, "rootfs", name)); err == nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("/%s does not appear", name)
+			}
+		}
+	}
+	said := func(cmd *exec.Cmd) string {
+		raw, _ := os.ReadFile(cmd.Stdout.(*os.File).Name())
+		return string(raw)
+	}
+	cmd := v.begin("run", "--bundle", v.bundle, "k")
+	appears("up")
+	cmd.Process.Signal(unix.SIGUSR1)
+	appears("got") // the command passes signals on by now
+	debug := v.begin("debug", "k")
+	if code := v.end(debug); code != 0 {
+		t.Errorf("debug: exit code %d", code)
+	}
+	cmd.Process.Signal(unix.SIGABRT)
+	if code := v.end(cmd); code != 2 { // as a Go program ends by it
+		t.Errorf("exit code %d", code)
+	}
+	for what, text := range map[string]string{"debug": said(debug), "SIGABRT": said(cmd)} {
+		for _, want := range []string{"Sentry: process ", "Gofer: process ", "of process 1 (busybox): ", "host thread ", "goroutine "} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not say %q: %.4000s", what, want, text)
+			}
+		}
 	}
 }

@@ -94,6 +94,7 @@ func Do(o DoOptions) (int, error) {
 		adoptOrphans()
 		fmt.Fprintf(o.Stderr, "bulkhead: %s\n", lack)
 	}
+	fw.members = r.members
 	fw.run(r.control, "")
 	limit := r.limitTime(o.Timeout)
 	status, err := r.sentry.wait()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -193,6 +194,7 @@ func (c *Container) execForeground(o *ExecOptions, args wire.ExecArgs) (int, err
 	if err := writePidFile(o.PidFile, os.Getpid()); err != nil {
 		return 0, err
 	}
+	fw.members = c.members
 	fw.run(dialer{c.path("control.sock")}, res.ExecID)
 	return c.waitExec(res.ExecID)
 }
@@ -293,6 +295,7 @@ func (c *Container) awaitHook(hook *specs.Hook, id string, out *os.File) error {
 		return res.err
 	}
 	if code := exitCode(res.st); code != 0 {
+		_ = out.SetReadDeadline(time.Now().Add(hookGrace))
 		<-copied
 		return fmt.Errorf("exit status %d: %s", code, strings.TrimSpace(string(kept.buf)))
 	}

@@ -19,6 +19,10 @@ func TestMain(m *testing.M) {
 			os.Exit(fakewall.Gofer(os.Args[2:]))
 		case "exec-proxy":
 			os.Exit(ExecProxyMain(os.Args[2:]))
+		case "headless":
+			headless()
+		case "orphans":
+			leaveOrphans()
 		}
 	}
 	os.Exit(m.Run())

@@ -26,14 +26,16 @@ type forwarder struct {
 	signal chan os.Signal
 	done   chan struct{}
 	later  *time.Timer
+	// members, if not nil, names the sandbox's processes for a report on it.
+	members func() []member
 
 	mu      sync.Mutex
 	stopped bool
 }
 
 // notForwarded are the signals that are this process's own: of its children,
-// of the Go runtime, of job control (handled apart), and those that mean a
-// fault of its own.
+// of the Go runtime, of job control (handled apart), those that mean a
+// fault of its own, and SIGABRT (handled apart).
 var notForwarded = map[syscall.Signal]bool{
 	unix.SIGCHLD: true, unix.SIGURG: true, unix.SIGPIPE: true,
 	unix.SIGTTIN: true, unix.SIGTTOU: true, unix.SIGKILL: true, unix.SIGSTOP: true,
@@ -66,10 +68,21 @@ func (f *forwarder) catch(first, last syscall.Signal) {
 	signal.Notify(f.signal, list...)
 }
 
+// catchAbort catches SIGABRT, which is this process's own: see abortReport. Until
+// there is a sandbox to report on, it is the Go runtime's.
+func (f *forwarder) catchAbort() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.members != nil && !f.stopped && !signal.Ignored(unix.SIGABRT) {
+		signal.Notify(f.signal, unix.SIGABRT)
+	}
+}
+
 // run forwards to the process execID (init if it is empty) until stop.
 func (f *forwarder) run(to caller, execID string) {
 	f.to, f.execID = to, execID
 	go func() {
+		f.catchAbort()
 		for {
 			select {
 			case s := <-f.signal:
@@ -96,6 +109,8 @@ func (f *forwarder) forward(s syscall.Signal) {
 		f.resize()
 	case unix.SIGTSTP:
 		f.suspend()
+	case unix.SIGABRT:
+		f.abortReport()
 	default:
 		// The process may just have ended; then there is no one to tell.
 		_ = f.to.Call(wire.MethodSignal, wire.SignalArgs{Signal: int(s), ExecID: f.execID}, nil, nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,6 +59,10 @@ func runHooks(h *specs.Hooks, kind string, state *specs.State, netns *os.File) e
 // hookOutput bounds what is kept of a failing hook's output for the message.
 const hookOutput = 4 << 10
 
+// hookGrace is how long a hook's output is waited for once the hook has ended: what
+// it has started may keep it open.
+const hookGrace = time.Second
+
 func runHook(hook *specs.Hook, state *specs.State, netns *os.File) error {
 	raw, err := json.Marshal(state)
 	if err != nil {
@@ -84,13 +89,15 @@ func runHook(hook *specs.Hook, state *specs.State, netns *os.File) error {
 	// A hook that starts others and runs out of time ends with all of them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = hookGrace
 	_, err = inNetNS(netns, func() (struct{}, error) { return struct{}{}, cmd.Start() })
 	if err != nil {
 		return err
 	}
 	err = cmd.Wait()
 	switch {
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil // it has ended well, and what it started keeps its output open
 	case ctx.Err() != nil:
 		return fmt.Errorf("did not end within %d s", *hook.Timeout)
 	case err != nil && len(out.buf) > 0:

@@ -21,7 +21,9 @@ func processByPid(pid int) (process, error) {
 	return process{Pid: pid, Start: start}, err
 }
 
-// procStat reads the state and the start time of a process.
+// procStat reads the state and the start time of a process. A process whose first
+// thread has ended is a zombie (Z) only when the others have, too: before, what
+// they hold is not free, and a PID namespace of theirs not empty.
 func procStat(pid int) (state byte, start uint64, err error) {
 	raw, err := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -34,7 +36,11 @@ func procStat(pid int) (state byte, start uint64, err error) {
 		return 0, 0, fmt.Errorf("/proc/%d/stat: malformed", pid)
 	}
 	start, err = strconv.ParseUint(f[19], 10, 64)
-	return f[0][0], start, err
+	state = f[0][0]
+	if threads := f[17]; state == 'Z' && threads != "1" && threads != "0" {
+		state = 'R'
+	}
+	return state, start, err
 }
 
 // alive says whether the process is still there and more than a zombie.

@@ -57,6 +57,7 @@ func (c *creation) foreground(fw *forwarder, keep bool) (int, error) {
 	if err := begin(); err != nil {
 		return fail(err)
 	}
+	fw.members = c.run.members
 	fw.run(dialer{c.path("control.sock")}, "")
 	c.unlock()
 	status, err := c.run.sentry.wait()

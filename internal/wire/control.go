@@ -72,6 +72,7 @@ const (
 	MethodResize    Method = "Resize"    // ResizeArgs → nothing
 	MethodUpdate    Method = "Update"    // Limits → nothing
 	MethodShutdown  Method = "Shutdown"  // nothing → nothing; kills every task, then the Sentry exits
+	MethodReport    Method = "Report"    // nothing → ReportResult: what everything in the sandbox waits for
 )
 
 // request and reply are the JSON of the two directions.
@@ -182,6 +183,11 @@ type StatsResult struct {
 	// a sandbox behind the VM wall.
 	HypervisorBytes uint64 `json:"hypervisorBytes,omitempty"`
 	HypervisorNanos uint64 `json:"hypervisorNanos,omitempty"`
+}
+
+// ReportResult is text for who looks for why a sandbox does not go on.
+type ReportResult struct {
+	Text string `json:"text"`
 }
 
 // InterfaceStats counts the traffic of one interface, as /proc/net/dev.

@@ -30,6 +30,11 @@ type ControlHandler interface {
 	Shutdown() error
 }
 
+// Reporter is a ControlHandler that can say what its sandbox waits for.
+type Reporter interface {
+	Report() (ReportResult, error)
+}
+
 // ServeControl answers requests on fd, the Sentry's --control-fd, until the
 // connection ends or, if fd listens, for as long as it does. It uses accept4,
 // recvmsg, sendmsg and close only, and blocks in them.
@@ -139,6 +144,11 @@ func dispatchControl(h ControlHandler, body []byte, fds []int) (result any, err 
 		return call(req, func(a Limits) (any, error) { return nil, h.Update(a) })
 	case MethodShutdown:
 		return nil, h.Shutdown()
+	case MethodReport:
+		if r, ok := h.(Reporter); ok {
+			return r.Report()
+		}
+		return nil, controlErrorf(unix.ENOSYS, "this wall makes no report")
 	}
 	return nil, controlErrorf(unix.ENOSYS, "unknown control method %q", req.Method)
 }

@@ -1,8 +1,11 @@
 package boot
 
 import (
+	"io"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +24,12 @@ import (
 var testPlatform *platform.Platform
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "stays" {
+		s := &sandbox{k: kernel.New(kernel.Config{})}
+		s.mustEnd(time.Millisecond)
+		time.Sleep(time.Minute)
+		os.Exit(0)
+	}
 	runtime.LockOSThread()
 	p, err := platform.New("/proc/")
 	if err != nil {
@@ -31,6 +40,27 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	p.Close()
 	os.Exit(code)
+}
+
+// TestMustEnd: a Sentry that stays says where it is.
+func TestMustEnd(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := exec.Command("/proc/self/exe", "stays")
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil { // its end is the platform's to see
+		t.Fatal(err)
+	}
+	w.Close()
+	said, _ := io.ReadAll(r)
+	for _, want := range []string{"init ended 1ms ago, and the Sentry has not", "0 tasks in 0 processes", "time.Sleep"} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("no %q in %s", want, said)
+		}
+	}
 }
 
 func TestBusybox(t *testing.T) {

@@ -144,6 +144,7 @@ func (s *sandbox) stdio() []int {
 // finish waits for the end of the sandbox and gives the exit code.
 func (s *sandbox) finish() int {
 	status := s.init.wait()
+	s.mustEnd(endLimit)
 	s.k.Kill()
 	select {
 	case <-s.k.Done():
