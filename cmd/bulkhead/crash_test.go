@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,6 +96,29 @@ func TestAbortShowsWaits(t *testing.T) {
 		for _, want := range []string{"Sentry: process ", "Gofer: process ", "of process 1 (busybox): ", "host thread ", "goroutine "} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s does not say %q: %.4000s", what, want, text)
+			}
+		}
+	}
+}
+
+// TestNoCores: no process of a sandbox may leave a core file, or have the host's
+// helper read one.
+func TestNoCores(t *testing.T) {
+	v := newVictim(t, false)
+	v.must("create", "--bundle", v.bundle, "k")
+	v.must("start", "k")
+	v.note()
+	if len(v.pids) < 4 { // Sentry, Gofer, zygote and the guest's
+		t.Errorf("processes %v", v.pids)
+	}
+	for pid := range v.pids {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+		if err != nil {
+			continue // a sleep of the guest's that has ended
+		}
+		for line := range strings.Lines(string(raw)) {
+			if rest, ok := strings.CutPrefix(line, "Max core file size"); ok && strings.Join(strings.Fields(rest), " ") != "1 1 bytes" {
+				t.Errorf("process %d: %s", pid, line)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 // Main is `bulkhead gofer --conn-fd=N --config-fd=M`. It ends when the Sentry
 // closes its end of the connection.
 func Main(args []string) error {
+	wire.NoCore()
 	flags := flag.NewFlagSet("gofer", flag.ContinueOnError)
 	conn := flags.Int("conn-fd", -1, "SOCK_SEQPACKET connection to the Sentry")
 	conf := flags.Int("config-fd", -1, "GoferConfig, to its end")

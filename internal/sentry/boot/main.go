@@ -54,6 +54,7 @@ func Main(args []string) int {
 	// that sleep in the host's kernel hold a P for a moment: have some spare.
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2 + platform.SparePs)
 	raiseFiles()
+	wire.NoCore()
 	signals, caught := make(chan os.Signal, 64), make(chan struct{})
 	go func() { // each hands over between threads twice, of which this one is none
 		notify(signals)
