@@ -160,7 +160,7 @@ void readn(int fd, void *buf, size_t n);          // exactly n bytes, or the cas
 void writen(int fd, const void *buf, size_t n);
 bool ready(int fd, short events, int ms);         // poll: some of events within ms
 void *anon(size_t len);                           // private zeroed pages
-void until(atomic_int *w, int v);                 // yields until *w is v
+void until(atomic_int *w, int v);                 // yields, then sleeps, until *w is v
 void *shared(size_t len);                         // shared zeroed pages
 void helper(const char *name, ...) __attribute__((sentinel)); // execs this program's helper; fails the case if it returns
 sigset_t sigs(int sig, ...);                      // sigs(SIGUSR1, SIGUSR2, 0)
