@@ -52,6 +52,9 @@ func (t *Thread) Sent(addr uint64, n int) []byte {
 	return nil
 }
 
+// ForgetSent: the guest's memory may have changed since the call was made.
+func (t *Thread) ForgetSent() { t.Req.nin = 0 }
+
 // SentFrom gives what was sent along from addr on.
 func (t *Thread) SentFrom(addr uint64) []byte {
 	for i := uint32(0); i < t.Req.nin; i++ {

@@ -201,7 +201,7 @@ func (t *Task) cloneTell(child *Task, a *CloneArgs) abi.Errno {
 // cloneFD opens CLONE_PIDFD's descriptor.
 func (t *Task) cloneFD(child *Task) (int32, abi.Errno) {
 	p := NewPidFD(child.tg, nil)
-	d := vfs.NewAnon("anon_inode:[pidfd]", p, unix.O_RDWR)
+	d := vfs.NewAnon("pidfd", p, unix.O_RDWR)
 	fd, e := t.InstallFD(d, true)
 	if e != 0 {
 		d.DecRef()

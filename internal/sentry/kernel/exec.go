@@ -231,7 +231,7 @@ func (t *Task) becomeProgram(p *program, l *loaded) {
 	}
 	t.fds.CloseOnExec(t)
 	t.ExecCreds(l.creds, l.secure, p.access)
-	t.personality = t.execPersonality(l.secure)
+	t.personality, t.dispatch = t.execPersonality(l.secure), nil
 	t.SetName(comm(l.name))
 	t.tg.SetInfo(l.info)
 	t.plat.ids = nil

@@ -48,6 +48,7 @@ func (t *Task) BeginExit() {
 		told = t.sig.stopPending && t.takePartInStop()
 	}
 	tg.sig.mu.Unlock()
+	t.seccomp.Load().drop() // no TSYNC changes them any more
 	if told {
 		tg.notifyStop(CLD_STOPPED)
 	}

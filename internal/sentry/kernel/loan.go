@@ -61,7 +61,7 @@ func (t *Task) WroteSmall(num int32, fd *vfs.FileDescription) {
 	}
 	l.times = 0
 	file, ok := fd.Impl.(vfs.Lender)
-	if !ok || t.k.watchCalls || t.SeccompActive() {
+	if !ok || t.k.watchCalls || t.WatchesCalls() {
 		return
 	}
 	t.endLoan()
@@ -81,7 +81,7 @@ func (t *Task) UsedFDs() {
 		return
 	}
 	l.fdCalls = 0
-	if t.k.watchCalls || t.SeccompActive() {
+	if t.k.watchCalls || t.WatchesCalls() {
 		return
 	}
 	th := t.plat.th.Load()

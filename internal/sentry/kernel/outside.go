@@ -93,6 +93,8 @@ func (t *Task) AddFirstSeccompFilter(code []bpf.Instruction, flags uint32) abi.E
 	if !ok {
 		return unix.EINVAL
 	}
-	t.seccomp.Store(&seccompState{program: p, older: t.seccomp.Load(), cost: p.Len() + 4})
+	s := &seccompState{program: p, older: t.seccomp.Load(), cost: p.Len() + 4}
+	s.users.Store(1)
+	t.seccomp.Store(s)
 	return 0
 }

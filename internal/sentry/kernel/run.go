@@ -355,7 +355,7 @@ func (t *Task) died() platform.Kind {
 func (t *Task) updateIds(th *platform.Thread) {
 	c := t.creds.Load()
 	t.plat.ids = c
-	local := !t.k.watchCalls && !t.SeccompActive()
+	local := !t.k.watchCalls && !t.WatchesCalls()
 	th.SetIds(platform.Ids{PID: uint32(t.tg.pid), TID: uint32(t.tid), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID}, local)
 	if !local {
 		t.keepMask(th)

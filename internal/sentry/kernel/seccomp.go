@@ -1,11 +1,14 @@
 package kernel
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
 	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/bpf"
+	"bulkhead.dev/bulkhead/internal/sentry/vfs"
 )
 
 // AuditArch is AUDIT_ARCH_X86_64, as seccomp filters see it.
@@ -32,19 +35,24 @@ const (
 
 // Flags of SECCOMP_SET_MODE_FILTER.
 const (
-	SECCOMP_FILTER_FLAG_TSYNC       = 1
-	SECCOMP_FILTER_FLAG_LOG         = 2
-	SECCOMP_FILTER_FLAG_SPEC_ALLOW  = 4
-	SECCOMP_FILTER_FLAG_TSYNC_ESRCH = 16
+	SECCOMP_FILTER_FLAG_TSYNC              = 1
+	SECCOMP_FILTER_FLAG_LOG                = 2
+	SECCOMP_FILTER_FLAG_SPEC_ALLOW         = 4
+	SECCOMP_FILTER_FLAG_NEW_LISTENER       = 8
+	SECCOMP_FILTER_FLAG_TSYNC_ESRCH        = 16
+	SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 )
 
 // seccompState is a task's newest filter and, behind it, the older ones; or
-// strict mode. It never changes once it is published.
+// strict mode. It never changes once it is published, but for its users.
 type seccompState struct {
 	strict  bool
 	program *bpf.Program
 	older   *seccompState
-	cost    int // instructions of the whole path
+	cost    int       // instructions of the whole path
+	notify  *notifier // nil: without a listener
+
+	users atomic.Int32 // tasks whose newest it is, and filters right before it
 }
 
 // SeccompVerdict says what becomes of a call.
@@ -76,19 +84,28 @@ func (t *Task) SeccompMode() (mode, filters int) {
 }
 
 // SeccompCheck asks the task's own filters about a call (own goroutine), whose
-// instruction ends at ip. For SeccompExit the status is given as an errno.
-func (t *Task) SeccompCheck(nr uint32, args *[6]uint64, ip uint64) (SeccompVerdict, abi.Errno) {
+// instruction ends at ip. A call that is not made has the result v or the errno;
+// for SeccompExit v is the status.
+func (t *Task) SeccompCheck(nr uint32, args *[6]uint64, ip uint64) (verdict SeccompVerdict, v uint64, e abi.Errno) {
 	s := t.seccomp.Load()
 	switch {
 	case s == nil:
-		return SeccompAllow, 0
+		return SeccompAllow, 0, 0
 	case s.strict:
 		return t.strictCheck(nr)
 	case s.always(nr):
-		return SeccompAllow, 0
+		return SeccompAllow, 0, 0
 	}
 	d := bpf.MakeData(nr, AuditArch, ip, args)
-	return t.seccompAct(s.run(&d), nr, ip)
+	r, by := s.run(&d)
+	if r&seccompActionMask != SECCOMP_RET_USER_NOTIF {
+		return t.seccompAct(r, nr, ip)
+	}
+	if by.notify == nil {
+		return SeccompSkip, 0, unix.ENOSYS
+	}
+	asked := d // d itself stays on the stack
+	return by.notify.ask(t, &asked)
 }
 
 func (s *seccompState) always(nr uint32) bool {
@@ -100,44 +117,45 @@ func (s *seccompState) always(nr uint32) bool {
 	return true
 }
 
-// run asks every filter; the mightiest answer counts, the newest of equals.
-func (s *seccompState) run(d *bpf.Data) uint32 {
-	best := uint32(SECCOMP_RET_ALLOW)
+// run asks every filter; the mightiest answer counts, the newest of equals. It
+// gives the filter whose it is.
+func (s *seccompState) run(d *bpf.Data) (best uint32, by *seccompState) {
+	best = SECCOMP_RET_ALLOW
 	for f := s; f != nil; f = f.older {
 		r := f.program.Run(d)
 		if int32(r&seccompActionMask) < int32(best&seccompActionMask) {
-			best = r
+			best, by = r, f
 		}
 	}
-	return best
+	return best, by
 }
 
-func (t *Task) seccompAct(r, nr uint32, ip uint64) (SeccompVerdict, abi.Errno) {
+func (t *Task) seccompAct(r, nr uint32, ip uint64) (SeccompVerdict, uint64, abi.Errno) {
 	switch r & seccompActionMask {
 	case SECCOMP_RET_ALLOW, SECCOMP_RET_LOG:
-		return SeccompAllow, 0
+		return SeccompAllow, 0, 0
 	case SECCOMP_RET_ERRNO:
-		return SeccompSkip, abi.Errno(min(r&seccompDataMask, 4095))
-	case SECCOMP_RET_TRACE, SECCOMP_RET_USER_NOTIF:
-		return SeccompSkip, unix.ENOSYS // nobody traces or listens
+		return SeccompSkip, 0, abi.Errno(min(r&seccompDataMask, 4095))
+	case SECCOMP_RET_TRACE:
+		return SeccompSkip, 0, unix.ENOSYS // nobody traces
 	case SECCOMP_RET_TRAP:
-		t.ForceSignal(SysInfo(ip, int32(nr), int32(r&seccompDataMask), AuditArch))
-		return SeccompRollback, 0
+		t.ForceSignal(SysInfo(SYS_SECCOMP, ip, int32(nr), int32(r&seccompDataMask), AuditArch))
+		return SeccompRollback, 0, 0
 	case SECCOMP_RET_KILL_THREAD:
 		if t.othersAlive() {
-			return SeccompExit, SIGSYS
+			return SeccompExit, SIGSYS, 0
 		}
 	}
-	t.ForceFatal(SysInfo(ip, int32(nr), int32(r&seccompDataMask), AuditArch))
-	return SeccompRollback, 0
+	t.ForceFatal(SysInfo(SYS_SECCOMP, ip, int32(nr), int32(r&seccompDataMask), AuditArch))
+	return SeccompRollback, 0, 0
 }
 
-func (t *Task) strictCheck(nr uint32) (SeccompVerdict, abi.Errno) {
+func (t *Task) strictCheck(nr uint32) (SeccompVerdict, uint64, abi.Errno) {
 	switch nr {
 	case unix.SYS_READ, unix.SYS_WRITE, unix.SYS_EXIT, unix.SYS_RT_SIGRETURN:
-		return SeccompAllow, 0
+		return SeccompAllow, 0, 0
 	}
-	return SeccompExit, SIGKILL
+	return SeccompExit, SIGKILL, 0
 }
 
 func (t *Task) othersAlive() bool {
@@ -157,7 +175,8 @@ func (t *Task) SetSeccompStrict() abi.Errno {
 }
 
 // AddSeccompFilter is SECCOMP_SET_MODE_FILTER past its copying. With TSYNC the
-// result is the tid of a thread that cannot follow, or 0.
+// result is the tid of a thread that cannot follow, or 0; with NEW_LISTENER the
+// listener's descriptor.
 func (t *Task) AddSeccompFilter(code []bpf.Instruction, flags uint32) (uint64, abi.Errno) {
 	c := t.Creds()
 	if !c.NoNewPrivs && !c.Capable(auth.CAP_SYS_ADMIN) {
@@ -167,13 +186,36 @@ func (t *Task) AddSeccompFilter(code []bpf.Instruction, flags uint32) (uint64, a
 	if !ok {
 		return 0, unix.EINVAL
 	}
+	n := &seccompState{program: p, cost: p.Len() + 4}
+	n.users.Store(1)
+	if flags&SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+		return t.attachFilter(n, flags)
+	}
+	d := vfs.NewAnonBare("seccomp notify", n.listen(flags), unix.O_RDWR)
+	fd, e := t.InstallFD(d, true)
+	if e != 0 {
+		d.DecRef()
+		return 0, unix.EMFILE
+	}
+	if _, e = t.attachFilter(n, flags); e != 0 {
+		t.fds.Close(t, fd)
+		return 0, e
+	}
+	return uint64(fd), 0
+}
+
+// attachFilter makes n the task's newest filter.
+func (t *Task) attachFilter(n *seccompState, flags uint32) (uint64, abi.Errno) {
 	t.tg.sig.mu.Lock()
 	defer t.tg.sig.mu.Unlock()
 	old := t.seccomp.Load()
-	n := &seccompState{program: p, older: old, cost: p.Len() + 4}
+	n.older = old
 	if old != nil {
 		if old.strict {
 			return 0, unix.EINVAL
+		}
+		if n.notify != nil && old.listened() {
+			return 0, unix.EBUSY
 		}
 		n.cost += old.cost
 	}
@@ -205,13 +247,30 @@ func (t *Task) syncFilters(old, n *seccompState, flags uint32) (uint64, abi.Errn
 		if o.sig.exiting && o != t {
 			continue
 		}
-		o.seccomp.Store(n)
+		if o == t {
+			o.seccomp.Store(n)
+		} else {
+			o.seccomp.Swap(n.hold()).drop()
+		}
 		o.refreshCreds(nnp)
 		if o != t {
 			o.plat.kick()
 		}
 	}
 	return 0, 0
+}
+
+// inheritFilters gives a new task its parent's. The caller holds the parent's
+// sig.mu, so that no TSYNC comes between.
+func (t *Task) inheritFilters(p *Task) {
+	s := p.seccomp.Load()
+	if s == nil {
+		return
+	}
+	t.seccomp.Store(s.hold())
+	if p.Creds().NoNewPrivs && !t.Creds().NoNewPrivs {
+		t.refreshCreds(true)
+	}
 }
 
 // isAncestorOf tells whether s is nothing, or stands in of's path.

@@ -16,8 +16,8 @@ func onNr(nr, r uint32) []bpf.Instruction {
 }
 
 func check(t *Task, nr uint32) (SeccompVerdict, int) {
-	v, e := t.SeccompCheck(nr, &[6]uint64{}, 0x400000)
-	return v, int(e)
+	v, st, e := t.SeccompCheck(nr, &[6]uint64{}, 0x400000)
+	return v, int(st) + int(e)
 }
 
 func TestSeccompActions(t *testing.T) {

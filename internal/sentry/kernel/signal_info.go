@@ -20,7 +20,8 @@ const (
 	CLD_STOPPED   = 5
 	CLD_CONTINUED = 6
 
-	SYS_SECCOMP = 1
+	SYS_SECCOMP       = 1
+	SYS_USER_DISPATCH = 2
 
 	SEGV_MAPERR = 1
 	SEGV_ACCERR = 2
@@ -106,9 +107,10 @@ func timerInfo(sig, id, overrun int32, value uint64) SigInfo {
 	return i
 }
 
-// SysInfo is the siginfo of seccomp's trap.
-func SysInfo(callAddr uint64, nr int32, errno int32, arch uint32) SigInfo {
-	i := baseInfo(SIGSYS, SYS_SECCOMP)
+// SysInfo is the siginfo of seccomp's trap (SYS_SECCOMP), and of prctl(2)'s
+// syscall user dispatch.
+func SysInfo(code int32, callAddr uint64, nr int32, errno int32, arch uint32) SigInfo {
+	i := baseInfo(SIGSYS, code)
 	i.put32(4, errno)
 	i.put64(16, callAddr)
 	i.put32(24, nr)

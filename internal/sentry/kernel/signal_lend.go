@@ -28,7 +28,7 @@ func (t *Task) giveMask(th *platform.Thread) {
 	}
 	mu := &t.tg.sig.mu
 	mu.Lock()
-	if (t.sig.pending.set|t.tg.sig.shared.set) == 0 && !t.k.watchCalls && !t.SeccompActive() {
+	if (t.sig.pending.set|t.tg.sig.shared.set) == 0 && !t.k.watchCalls && !t.WatchesCalls() {
 		th.LendMask(uint64(t.sig.blocked))
 		t.sig.lent.Store(maskLent)
 	} else {

@@ -134,7 +134,6 @@ func (t *Task) inherit(p *Task, creds *auth.Creds, o *CloneOptions) {
 	t.startMono = ktime.Mono()
 	t.personality, t.mceKill, t.ioFlusher = p.personality, p.mceKill, p.ioFlusher
 	t.timerSlack.Store(p.timerSlack.Load())
-	t.seccomp.Store(p.seccomp.Load())
 	t.nice.Store(p.nice.Load())
 	t.ioprio.Store(p.ioprio.Load())
 	t.sched.fork(&p.sched)
@@ -159,6 +158,7 @@ func (k *Kernel) addThread(parent, t *Task) abi.Errno {
 	if tg.sig.groupExit || tg.sig.execTask != nil || parent.interrupted() {
 		return abi.ERESTARTNOINTR
 	}
+	t.inheritFilters(parent)
 	tg.threaded.Store(true)
 	tg.tasks = append(tg.tasks, t)
 	return 0
@@ -175,6 +175,7 @@ func (k *Kernel) addProcess(parent, t *Task, o *CloneOptions) abi.Errno {
 		return abi.ERESTARTNOINTR
 	}
 	tg.sig.handlers = p.sig.handlers
+	t.inheritFilters(parent)
 	tg.limits.copy(&p.limits)
 	p.sig.mu.Unlock()
 	switch h := tg.sig.handlers; {
@@ -221,6 +222,7 @@ func (t *Task) Discard() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t.exitState = taskDead
+	t.seccomp.Load().drop()
 	k.forget(t)
 	if tg.leader == t {
 		k.forgetGroup(tg)

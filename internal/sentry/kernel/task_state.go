@@ -17,10 +17,11 @@ type procState struct {
 	// Guarded by Kernel.mu.
 	exitState int
 
-	personality uint32 // own goroutine
-	mceKill     uint32 // PR_MCE_KILL; own goroutine
-	ioFlusher   bool   // PR_SET_IO_FLUSHER; own goroutine
-	startMono   int64  // constant
+	personality uint32        // own goroutine
+	mceKill     uint32        // PR_MCE_KILL; own goroutine
+	ioFlusher   bool          // PR_SET_IO_FLUSHER; own goroutine
+	dispatch    *userDispatch // PR_SET_SYSCALL_USER_DISPATCH; own goroutine
+	startMono   int64         // constant
 
 	// Written by the own goroutine or a privileged other, read by all.
 	pdeath     atomic.Int32 // PR_SET_PDEATHSIG

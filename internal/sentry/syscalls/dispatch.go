@@ -10,7 +10,7 @@ import (
 
 // Dispatch runs one call: it is the kernel.Dispatcher of a sandbox.
 func Dispatch(t *kernel.Task, nr uint32, args *[6]uint64, ip uint64) (uint64, abi.Errno) {
-	if t.SeccompActive() {
+	if t.WatchesCalls() {
 		if done, v, e := filtered(t, nr, args, ip); done {
 			return v, e
 		}
@@ -32,16 +32,20 @@ func Dispatch(t *kernel.Task, nr uint32, args *[6]uint64, ip uint64) (uint64, ab
 	return v, e
 }
 
-// filtered asks the guest's own seccomp filters.
+// filtered asks what the guest itself has set up: its user dispatch, then its
+// seccomp filters.
 func filtered(t *kernel.Task, nr uint32, args *[6]uint64, ip uint64) (done bool, v uint64, e abi.Errno) {
-	verdict, e := t.SeccompCheck(nr, args, ip)
+	if t.UserDispatched(nr, ip) {
+		return true, uint64(nr), 0
+	}
+	verdict, v, e := t.SeccompCheck(nr, args, ip)
 	switch verdict {
 	case kernel.SeccompAllow:
 		return false, 0, 0
 	case kernel.SeccompSkip:
-		return true, 0, e
+		return true, v, e
 	case kernel.SeccompRollback:
 		return true, uint64(nr), 0 // rax is the call's number again
 	}
-	return true, uint64(e), kernel.ExitTask
+	return true, v, kernel.ExitTask
 }

@@ -26,7 +26,7 @@ func newInotify(t *kernel.Task, flags uint32) (uint64, abi.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	return install(t, vfs.NewAnon("inotify", f, unix.O_RDONLY|flags&unix.IN_NONBLOCK), flags&unix.IN_CLOEXEC != 0)
+	return install(t, vfs.NewAnonBare("inotify", f, unix.O_RDONLY|flags&unix.IN_NONBLOCK), flags&unix.IN_CLOEXEC != 0)
 }
 
 // sysInotifyInit is inotify_init(2).

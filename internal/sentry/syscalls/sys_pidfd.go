@@ -58,7 +58,7 @@ func sysPidfdOpen(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 }
 
 func newPidFD(tg *kernel.ThreadGroup, task *kernel.Task, flags uint32) *vfs.FileDescription {
-	return vfs.NewAnon("[pidfd]", kernel.NewPidFD(tg, task), unix.O_RDWR|flags&unix.O_NONBLOCK)
+	return vfs.NewAnon("pidfd", kernel.NewPidFD(tg, task), unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
 // sysPidfdSendSignal is pidfd_send_signal(2).

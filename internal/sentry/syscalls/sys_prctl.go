@@ -13,7 +13,7 @@ import (
 
 func init() {
 	register(Row{Nr: unix.SYS_PRCTL, Name: "prctl", Args: "int hex hex hex hex", Fn: sysPrctl,
-		Missing: "PR_SET_TSC with PR_TSC_SIGSEGV (the stub reads the counter) and PR_SET_SYSCALL_USER_DISPATCH are EINVAL; " +
+		Missing: "PR_SET_TSC with PR_TSC_SIGSEGV is EINVAL (the stub reads the counter), and rt_sigreturn is never dispatched to the user; " +
 			"PR_SET_MM, PR_SET_VMA, PR_SET_MEMORY_MERGE, PR_SCHED_CORE and speculation controls are so as in a kernel without them"})
 }
 
@@ -99,6 +99,8 @@ func sysPrctl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		return mceKill(t, a)
 	case unix.PR_SET_IO_FLUSHER, unix.PR_GET_IO_FLUSHER:
 		return ioFlusher(t, a)
+	case unix.PR_SET_SYSCALL_USER_DISPATCH:
+		return 0, t.SetUserDispatch(a[1], a[2], a[3], a[4])
 	case prGetAuxv:
 		return getAuxv(t, a)
 	}

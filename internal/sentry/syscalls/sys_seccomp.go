@@ -10,14 +10,16 @@ import (
 
 func init() {
 	register(Row{Nr: unix.SYS_SECCOMP, Name: "seccomp", Args: "uint hex ptr", Fn: sysSeccomp,
-		Missing: "SECCOMP_RET_USER_NOTIF and its listeners; SECCOMP_RET_TRACE finds no tracer"})
+		Note: "SECCOMP_RET_TRACE is ENOSYS: there is no tracer, as ptrace is refused"})
 }
 
 const (
-	seccompSetStrict     = 0
-	seccompSetFilter     = 1
-	seccompActionAvail   = 2
-	seccompKnownFlags    = kernel.SECCOMP_FILTER_FLAG_TSYNC | kernel.SECCOMP_FILTER_FLAG_LOG | kernel.SECCOMP_FILTER_FLAG_SPEC_ALLOW | kernel.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+	seccompSetStrict   = 0
+	seccompSetFilter   = 1
+	seccompActionAvail = 2
+	seccompNotifSizes  = 3
+	seccompKnownFlags  = kernel.SECCOMP_FILTER_FLAG_TSYNC | kernel.SECCOMP_FILTER_FLAG_LOG | kernel.SECCOMP_FILTER_FLAG_SPEC_ALLOW |
+		kernel.SECCOMP_FILTER_FLAG_NEW_LISTENER | kernel.SECCOMP_FILTER_FLAG_TSYNC_ESRCH | kernel.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	sockFprogSize        = 16
 	sockFilterSize       = 8
 	prSeccompModeStrict  = 1
@@ -34,7 +36,7 @@ func sysSeccomp(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		}
 		return 0, t.SetSeccompStrict()
 	case seccompSetFilter:
-		if flags&^seccompKnownFlags != 0 {
+		if !flagsGoTogether(flags) {
 			return 0, unix.EINVAL
 		}
 		return setFilter(t, a[2], flags)
@@ -43,8 +45,26 @@ func sysSeccomp(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 			return 0, unix.EINVAL
 		}
 		return actionAvail(t, a[2])
+	case seccompNotifSizes:
+		if flags != 0 {
+			return 0, unix.EINVAL
+		}
+		return 0, t.CopyOut(a[2], []byte{kernel.SeccompNotifSize, 0, kernel.SeccompRespSize, 0, bpf.DataSize, 0})
 	}
 	return 0, unix.EINVAL
+}
+
+// flagsGoTogether: a listener and a thread that cannot follow would both be the
+// result; to wait for signals that kill alone takes a listener.
+func flagsGoTogether(flags uint32) bool {
+	const listener, sync = kernel.SECCOMP_FILTER_FLAG_NEW_LISTENER, kernel.SECCOMP_FILTER_FLAG_TSYNC
+	switch {
+	case flags&^seccompKnownFlags != 0,
+		flags&sync != 0 && flags&listener != 0 && flags&kernel.SECCOMP_FILTER_FLAG_TSYNC_ESRCH == 0,
+		flags&kernel.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV != 0 && flags&listener == 0:
+		return false
+	}
+	return true
 }
 
 // prSetSeccomp is prctl(2)'s PR_SET_SECCOMP.
@@ -87,7 +107,7 @@ func actionAvail(t *kernel.Task, addr uint64) (uint64, abi.Errno) {
 	}
 	switch v {
 	case kernel.SECCOMP_RET_KILL_PROCESS, kernel.SECCOMP_RET_KILL_THREAD, kernel.SECCOMP_RET_TRAP,
-		kernel.SECCOMP_RET_ERRNO, kernel.SECCOMP_RET_TRACE, kernel.SECCOMP_RET_LOG, kernel.SECCOMP_RET_ALLOW:
+		kernel.SECCOMP_RET_ERRNO, kernel.SECCOMP_RET_USER_NOTIF, kernel.SECCOMP_RET_TRACE, kernel.SECCOMP_RET_LOG, kernel.SECCOMP_RET_ALLOW:
 		return 0, 0
 	}
 	return 0, unix.EOPNOTSUPP

@@ -109,7 +109,12 @@ func DescribeLoose(m *Mount, name string, ino Inode, impl File, flags, mode uint
 // NewAnon makes a description of the one anonymous inode: "eventfd" is shown
 // as "anon_inode:[eventfd]". flags have the access mode.
 func NewAnon(name string, impl File, flags uint32) *FileDescription {
-	return anonFS.describe("anon_inode:["+name+"]", anonInode, impl, flags, AccessMode(flags))
+	return NewAnonBare("["+name+"]", impl, flags)
+}
+
+// NewAnonBare is NewAnon for the few kinds that have no brackets.
+func NewAnonBare(name string, impl File, flags uint32) *FileDescription {
+	return anonFS.describe("anon_inode:"+name, anonInode, impl, flags, AccessMode(flags))
 }
 
 // Perm and Attr are the inode's.
