@@ -15,7 +15,7 @@ import (
 // goes on with its timed futex wait. The host's kernel then calls restart_syscall, which is not among a guest's host calls.
 func TestStoppedInATimedWait(t *testing.T) {
 	if nativeOnly() {
-		t.Skip("only behind the wall: CONFORM_NATIVE_ONLY is set")
+		t.Skip("on demand: without CONFORM_NATIVE_ONLY")
 	}
 	prog := hostile(t, "wait")
 	cmd, done, err := wall(t).command([]string{prog}, filepath.Dir(prog), nil)

@@ -32,7 +32,7 @@ func hostile(t *testing.T, name string) string {
 func behind(t *testing.T, limit time.Duration, argv ...string) outcome {
 	t.Helper()
 	if nativeOnly() {
-		t.Skip("only behind the wall: CONFORM_NATIVE_ONLY is set")
+		t.Skip("on demand: without CONFORM_NATIVE_ONLY")
 	}
 	o := run(wall(t), argv, filepath.Dir(argv[0]), nil, limit, limit)
 	if o.err != nil {

@@ -217,14 +217,14 @@ func allCapabilities() []string {
 func needMachine(t *testing.T) {
 	t.Helper()
 	if nativeOnly() {
-		t.Skip("only behind the wall: CONFORM_NATIVE_ONLY is set")
+		t.Skip("on demand: without CONFORM_NATIVE_ONLY")
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("the VM wall serves the host's root to root alone")
+		t.Skip("needs root: the VM wall serves the host's root to nobody else")
 	}
 	for _, f := range []string{"/usr/bin/qemu-system-x86_64", "/usr/lib/qemu/virtiofsd", "/boot/vmlinuz-*"} {
 		if list, _ := filepath.Glob(f); len(list) == 0 {
-			t.Skipf("no %s: run scripts/setup-test.sh", f)
+			t.Skipf("missing: %s; scripts/setup-test.sh", f)
 		}
 	}
 }

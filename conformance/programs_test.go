@@ -15,7 +15,7 @@ const (
 // TestPrograms runs every script of programs/ on the host and behind the wall; each checks its own results and exits 0.
 func TestPrograms(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the real programs take minutes: not in a short run")
+		t.Skip("on demand: without -short, the real programs take minutes")
 	}
 	var s sandbox
 	if !nativeOnly() {
@@ -31,7 +31,7 @@ var quickPrograms = map[string]bool{"perl": true}
 func TestProgramsVM(t *testing.T) {
 	needMachine(t)
 	if testing.Short() {
-		t.Skip("the real programs take minutes: not in a short run")
+		t.Skip("on demand: without -short, the real programs take minutes")
 	}
 	s := wall(t)
 	s.flags = []string{"--wall=vm", "--memory", "2G"}
@@ -94,5 +94,5 @@ func runScript(t *testing.T, p place, path string, limit time.Duration) (end, de
 	if len(lines) > 25 {
 		lines = lines[len(lines)-25:]
 	}
-	return out.end, strings.Join(lines, "\n"), out.left
+	return out.end, strings.Join(lines, "\n") + waits(out.stderr), out.left
 }

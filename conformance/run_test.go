@@ -205,9 +205,6 @@ func run(p place, argv []string, dir string, env []string, quiet, limit time.Dur
 		}
 	}
 	out.stderr = errors.String()
-	if strings.HasPrefix(out.end, "hang") {
-		showHang(argv, out.stderr)
-	}
 	out.left = done()
 	return out
 }
@@ -218,11 +215,12 @@ func abort(cmd *exec.Cmd) *time.Timer {
 	return time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
 }
 
-// showHang shows what a command that hung has said of itself: it is all there will be to find the reason by.
-func showHang(argv []string, stderr string) {
+// waits is what a sandbox that was aborted has said of itself: all there will be to find the reason by.
+func waits(stderr string) string {
 	if at := strings.Index(stderr, "bulkhead: SIGABRT"); at >= 0 {
-		fmt.Printf("conformance: %q hangs behind the wall:\n%s\n", argv, stderr[at:])
+		return "\n" + stderr[at:]
 	}
+	return ""
 }
 
 // runCases runs the named cases of a guest program in one go, and goes on after the case in which the sandbox died.
@@ -267,6 +265,7 @@ func runCases(p place, prog *program, names []string, args []string, base string
 		if tail := lastLine(out.stderr); tail != "" {
 			why += "; stderr: " + tail
 		}
+		why += waits(out.stderr)
 		got[rest[0]] = verdict{failed, why}
 		rest = rest[1:]
 		if fruitless == 2 {

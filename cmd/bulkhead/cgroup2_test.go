@@ -50,7 +50,7 @@ func cgroup2Only() []string {
 func (v *victim) needCgroup2(t *testing.T) {
 	t.Helper()
 	if out, err := exec.Command(v.behind[0], append(v.behind[1:], "true")...).CombinedOutput(); err != nil {
-		t.Skipf("no cgroup2 may be mounted here: %v %s", err, out)
+		t.Skipf("this host lets no cgroup2 be mounted in a mount namespace: %v %s", err, out)
 	}
 }
 
@@ -59,7 +59,7 @@ func (v *victim) needCgroup2(t *testing.T) {
 // tested here: that needs a host where systemd runs.)
 func TestSystemdCgroup(t *testing.T) {
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		t.Skip("systemd runs here")
+		t.Skip("this host runs systemd: the refusal without it is what is tested")
 	}
 	v := newVictim(t, false)
 	for _, tc := range []struct{ path, want string }{

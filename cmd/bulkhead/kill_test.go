@@ -61,7 +61,7 @@ type victim struct {
 func newVictim(t *testing.T, hook bool) *victim {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("makes cgroups: needs root")
+		t.Skip("needs root: it makes cgroups")
 	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {

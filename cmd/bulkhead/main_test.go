@@ -192,7 +192,7 @@ func TestFeatures(t *testing.T) {
 // TestContainerByCommands walks one container through the commands.
 func TestContainerByCommands(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("makes cgroups: needs root")
+		t.Skip("needs root: it makes cgroups")
 	}
 	root, bundle := t.TempDir(), t.TempDir()
 	bh := func(args ...string) (int, string, string) {

@@ -17,7 +17,7 @@ import (
 // of `update`; the sandbox's own tasks are not counted against it.
 func TestExactPids(t *testing.T) {
 	if cgroups.IsCgroup2UnifiedMode() {
-		t.Skip("cgroup v2 has one hierarchy for all controllers: see cgroup_pids.go")
+		t.Skip("this host has cgroup v2 alone, whose one hierarchy has no exact limit of tasks: see cgroup_pids.go")
 	}
 	w := newWorld(t)
 	limit := int64(1)

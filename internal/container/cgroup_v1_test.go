@@ -17,10 +17,10 @@ import (
 func TestV1Paths(t *testing.T) {
 	trees := v1Trees()
 	if cgroups.IsCgroup2UnifiedMode() {
-		t.Skip("cgroup v2 only")
+		t.Skip("this host has cgroup v2 alone: the paths are v1's")
 	}
 	if trees == nil {
-		t.Skip("cgroup v1 is mounted in another way here")
+		t.Skip("this host mounts cgroup v1 in another way than /sys/fs/cgroup/NAME")
 	}
 	for _, conf := range []*cgroups.Cgroup{
 		{Name: "a"}, {Path: "/a/b"}, {Path: "a/b"}, {Path: "/../../a"}, {Path: "../../a"}, {Path: "/a/../../b/"}, {Name: "../a"},
@@ -69,12 +69,12 @@ func TestParseV1(t *testing.T) {
 // starts meanwhile is theirs.
 func TestNursery(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("makes cgroups: needs root")
+		t.Skip("needs root: it makes cgroups")
 	}
 	conf := &cgroups.Cgroup{Path: "/bulkhead-test-nursery-" + strconv.Itoa(os.Getpid()), Resources: &cgroups.Resources{SkipDevices: true}}
 	cg, err := chooseCgroup(conf, v1Trees())
 	if err != nil || cg.trees == nil {
-		t.Skipf("no cgroup v1 here (%v)", err)
+		t.Skipf("this host has no cgroup v1 in the usual places (%v)", err)
 	}
 	if err := cg.make(conf.Resources); err != nil {
 		t.Fatal(err)

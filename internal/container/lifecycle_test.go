@@ -28,7 +28,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("makes cgroups: needs root")
+		t.Skip("needs root: it makes cgroups")
 	}
 	w := &world{t: t, bundle: t.TempDir()}
 	w.rt = &Runtime{Root: filepath.Join(t.TempDir(), "state"), Wall: WallSentry}

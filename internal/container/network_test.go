@@ -17,10 +17,10 @@ import (
 func newNetns(t *testing.T) *os.File {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("makes a network namespace: needs root")
+		t.Skip("needs root: it makes a network namespace")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs iproute2 to make the interfaces")
+		t.Skip("missing: ip; apt-get install iproute2")
 	}
 	type made struct {
 		ns  *os.File
@@ -46,7 +46,7 @@ func newNetns(t *testing.T) *os.File {
 	}()
 	m := <-ch
 	if m.err != nil {
-		t.Skipf("no veth pair may be made here: %v: %s", m.err, m.out)
+		t.Skipf("this host lets no veth pair be made: %v: %s", m.err, m.out)
 	}
 	t.Cleanup(func() { m.ns.Close() })
 	return m.ns

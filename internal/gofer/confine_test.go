@@ -69,7 +69,7 @@ func escape(root, what string) {
 // needsConfinement skips a test in a program that cannot confine itself.
 func needsConfinement(t *testing.T) {
 	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); e == unix.ENOTSUP {
-		t.Skip("built with cgo, as for the race detector: a process cannot confine itself")
+		t.Skip("on demand: CGO_ENABLED=0 go test runs it; built with cgo, as for the race detector, a process cannot confine itself")
 	}
 }
 

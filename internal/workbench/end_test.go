@@ -164,14 +164,14 @@ func (l *lab) resumed(after time.Duration) {
 func needTmpfs(t *testing.T, dir, size string) []string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("a full disk of its own needs root")
+		t.Skip("needs root: it mounts a disk of its own and fills it")
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	words := []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", "mount -t tmpfs -o size=" + size + " none " + dir + ` && exec "$0" "$@"`}
 	if out, err := exec.Command(words[0], append(words[1:], "true")...).CombinedOutput(); err != nil {
-		t.Skipf("no tmpfs may be mounted here: %v %s", err, out)
+		t.Skipf("this host lets no tmpfs be mounted in a mount namespace: %v %s", err, out)
 	}
 	return words
 }

@@ -23,7 +23,7 @@ func busybox(t *testing.T) string {
 	t.Helper()
 	bin, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Skip("busybox is not installed: apt-get install busybox-static")
+		t.Skip("missing: busybox; apt-get install busybox-static")
 	}
 	raw, err := os.ReadFile(bin)
 	if err != nil {

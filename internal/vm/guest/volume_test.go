@@ -12,14 +12,14 @@ import (
 	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
-// TestVolume mounts a virtio-fs share. Debian's virtiofsd needs root.
+// TestVolume mounts a virtio-fs share. Debian's needs root: virtiofsd does.
 func TestVolume(t *testing.T) {
 	const daemon = "/usr/lib/qemu/virtiofsd"
 	if os.Geteuid() != 0 {
-		t.Skip("virtiofsd needs root")
+		t.Skip("needs root: virtiofsd does")
 	}
 	if _, err := os.Stat(daemon); err != nil {
-		t.Skip("virtiofsd is not installed: apt-get install qemu-system-common")
+		t.Skip("missing: virtiofsd; apt-get install qemu-system-common")
 	}
 	dir := t.TempDir()
 	vol := filepath.Join(dir, "vol")

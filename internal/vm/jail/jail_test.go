@@ -30,11 +30,11 @@ func TestMain(m *testing.M) {
 func run(t *testing.T, spec Spec, script string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: mount namespaces")
+		t.Skip("needs root: it makes mount namespaces")
 	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Skip("no busybox: apt-get install busybox-static")
+		t.Skip("missing: busybox; apt-get install busybox-static")
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

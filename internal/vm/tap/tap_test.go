@@ -14,10 +14,10 @@ import (
 // the tap, and one written to the tap leaves by the interface.
 func TestAttach(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: network namespaces")
+		t.Skip("needs root: it makes network namespaces")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("no ip: apt-get install iproute2")
+		t.Skip("missing: ip; apt-get install iproute2")
 	}
 	done := make(chan struct{})
 	go func() {

@@ -25,7 +25,7 @@ const limit = 5 * time.Minute
 func program(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: cgroups and namespaces of containers")
+		t.Skip("needs root: it makes cgroups and namespaces of containers")
 	}
 	dir := os.Getenv("BULKHEAD_BIN")
 	if dir == "" {
@@ -33,16 +33,16 @@ func program(t *testing.T) string {
 	}
 	for _, name := range []string{"bulkhead", "bulkhead-vmm", "bulkhead-agent"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Skipf("no %s: run make build", filepath.Join(dir, name))
+			t.Skipf("missing: %s; make build", filepath.Join(dir, name))
 		}
 	}
 	for _, name := range []string{"qemu-system-x86_64", "mkfs.erofs", "busybox"} {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("no %s: run scripts/setup-test.sh", name)
+			t.Skipf("missing: %s; scripts/setup-test.sh", name)
 		}
 	}
 	if list, _ := filepath.Glob("/boot/vmlinuz-*"); len(list) == 0 {
-		t.Skip("no kernel in /boot: apt-get install linux-image-cloud-amd64")
+		t.Skip("missing: a kernel in /boot; apt-get install linux-image-cloud-amd64")
 	}
 	return filepath.Join(dir, "bulkhead")
 }
@@ -50,7 +50,7 @@ func program(t *testing.T) string {
 func full(t *testing.T) {
 	t.Helper()
 	if os.Getenv("BULKHEAD_VM_FULL") == "" {
-		t.Skip("part of make test-vm (BULKHEAD_VM_FULL=1)")
+		t.Skip("on demand: make test-vm runs it (BULKHEAD_VM_FULL=1)")
 	}
 }
 
@@ -385,7 +385,7 @@ func TestNetwork(t *testing.T) {
 	full(t)
 	b := newBox(t)
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("no ip: apt-get install iproute2")
+		t.Skip("missing: ip; apt-get install iproute2")
 	}
 	ns := fmt.Sprint("vmtest", os.Getpid())
 	ip := func(args ...string) {

@@ -109,7 +109,7 @@ func TestRealRuntimes(t *testing.T) {
 // its table; volumes need virtiofsd, which the held container has.
 func TestVMWall(t *testing.T) {
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Skip("no qemu-system-x86_64: apt-get install --no-install-recommends qemu-system-x86")
+		t.Skip("missing: qemu-system-x86_64; apt-get install --no-install-recommends qemu-system-x86")
 	}
 	dir := t.TempDir()
 	code, _, errs := bulkhead(t, "audit", "--runtime", "bulkhead-vm", "--no-trace", "--quiet", "--try-limit", "2m", "--out", dir, "--fail-on", "missing,weaker,unfiltered,hypervisor>82,virtiofsd>103,monitor>41")
@@ -142,7 +142,7 @@ func TestFailOn(t *testing.T) {
 // TestOrdinaryUser: without root there is the host and our Sentry.
 func TestOrdinaryUser(t *testing.T) {
 	if _, err := exec.LookPath("setpriv"); err != nil {
-		t.Skip("setpriv (util-linux) is not installed")
+		t.Skip("missing: setpriv; apt-get install util-linux")
 	}
 	dir, err := os.MkdirTemp("/var/tmp", "audit-user") // an ordinary user comes there
 	if err != nil {

@@ -231,7 +231,7 @@ func TestAllowedBy(t *testing.T) {
 // has it.
 func TestFiltersOf(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("the kernel tells a process's filters to root only")
+		t.Skip("needs root: the kernel tells nobody else a process's filters")
 	}
 	cmd := exec.Command("/bin/sleep", "60")
 	if err := cmd.Start(); err != nil {

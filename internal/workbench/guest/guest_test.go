@@ -27,7 +27,7 @@ func TestProbe(t *testing.T) {
 	dir := t.TempDir()
 	if err := Install(context.Background(), dir); err != nil {
 		if errors.Is(err, ErrNoCompiler) {
-			t.Skip(err)
+			t.Skipf("missing: %v", err)
 		}
 		t.Fatal(err)
 	}

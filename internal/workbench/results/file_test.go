@@ -52,11 +52,11 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("a full disk of its own needs root")
+		t.Skip("needs root: it mounts a disk of its own and fills it")
 	}
 	runtime.LockOSThread() // never unlocked: the namespace ends with the thread
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
-		t.Skipf("no mount namespace here: %v", err)
+		t.Skipf("this host lets root make no mount namespace: %v", err)
 	}
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		t.Fatal(err)

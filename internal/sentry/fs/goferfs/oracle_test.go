@@ -22,7 +22,7 @@ func mountDir(t testing.TB, dir string, o Options, run func(func()) error) *vfs.
 	cfg := &wire.GoferConfig{Mounts: []wire.GoferMount{{Root: dir, Readonly: o.Readonly, Shared: o.Shared, Dest: "/"}}}
 	done := make(chan error, 1)
 	if err := run(func() { done <- gofer.Serve(p[1], cfg) }); err != nil {
-		t.Skipf("no tmpfs here: %v", err)
+		t.Skipf("this host lets no tmpfs be mounted in a mount namespace: %v", err)
 	}
 	c := NewClient(p[0])
 	t.Cleanup(func() {
@@ -52,7 +52,7 @@ func TestAgainstHost(t *testing.T) {
 		for seed := range uint64(3) {
 			host, err := vfstest.NewHost(t.TempDir())
 			if err != nil {
-				t.Skipf("no oracle here: %v", err)
+				t.Skipf("this host lets no tmpfs be mounted in a mount namespace: %v", err)
 			}
 			dir := t.TempDir()
 			fs := mountDir(t, dir, Options{Shared: shared}, func(f func()) error { return vfstest.OnTmpfs(dir, f) })

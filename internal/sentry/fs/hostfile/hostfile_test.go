@@ -147,7 +147,7 @@ func hostPTY(t *testing.T) (master, slave int) {
 	t.Helper()
 	m, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("the host gives no pty: %v", err)
+		t.Skipf("this host gives no pty (mount devpts): %v", err)
 	}
 	t.Cleanup(func() { unix.Close(m) })
 	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {

@@ -23,7 +23,7 @@ func startGofer(t testing.TB, dir string, run func(func()) error) *goferfs.Clien
 	cfg := &wire.GoferConfig{Mounts: []wire.GoferMount{{Root: dir, Dest: "/"}, {Root: dir, Readonly: true, Dest: "/"}}}
 	done := make(chan error, 1)
 	if err := run(func() { done <- gofer.Serve(p[1], cfg) }); err != nil {
-		t.Skipf("no tmpfs here: %v", err)
+		t.Skipf("this host lets no tmpfs be mounted in a mount namespace: %v", err)
 	}
 	c := goferfs.NewClient(p[0])
 	t.Cleanup(func() {
@@ -56,7 +56,7 @@ func TestAgainstHost(t *testing.T) {
 	for seed := range uint64(6) {
 		host, err := vfstest.NewHost(t.TempDir())
 		if err != nil {
-			t.Skipf("no oracle here: %v", err)
+			t.Skipf("this host lets no tmpfs be mounted in a mount namespace: %v", err)
 		}
 		dir := t.TempDir()
 		c := startGofer(t, dir, func(f func()) error { return vfstest.OnTmpfs(dir, f) })

@@ -16,7 +16,7 @@ func TestAgainstHost(t *testing.T) {
 	for seed := range uint64(5) {
 		host, err := vfstest.NewHost(t.TempDir())
 		if err != nil {
-			t.Skipf("no oracle here: %v", err)
+			t.Skipf("this host lets no tmpfs be mounted in a mount namespace: %v", err)
 		}
 		fs, e := New(vfs.Internal, "", 0, "mode=755,size=64m,nr_inodes=100k")
 		if e != 0 {

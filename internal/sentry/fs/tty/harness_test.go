@@ -191,7 +191,7 @@ func newHosts(t testing.TB) *hosts {
 	t.Helper()
 	m, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("the host gives no pty to compare with: %v", err)
+		t.Skipf("this host gives no pty to compare with (mount devpts): %v", err)
 	}
 	t.Cleanup(func() { unix.Close(m) })
 	h := &hosts{}

@@ -57,13 +57,13 @@ const (
 // one, and the stack takes over the interface in the other.
 func setUp(t *testing.T) (neighbour string, n *netns.Namespace) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to make network namespaces")
+		t.Skip("needs root: it makes network namespaces")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip (iproute2)")
+		t.Skip("missing: ip; apt-get install iproute2")
 	}
 	if err := exec.Command("ip", "netns", "add", fmt.Sprintf("bhl%dc", os.Getpid())).Run(); err != nil {
-		t.Skip("network namespaces cannot be made here")
+		t.Skip("this host lets root make no network namespace by ip netns add")
 	}
 	a, b := fmt.Sprintf("bhl%da", os.Getpid()), fmt.Sprintf("bhl%db", os.Getpid())
 	ip(t, fmt.Sprintf("netns del bhl%dc", os.Getpid()))
