@@ -27,9 +27,10 @@ type Platform struct {
 
 	zmu sync.Mutex // held while the zygote works
 
-	mu    sync.Mutex
-	procs map[int]*Process
-	early map[int]unix.WaitStatus // reaped before anybody knew the pid
+	mu     sync.Mutex
+	procs  map[int]*Process
+	early  map[int]unix.WaitStatus // reaped before anybody knew the pid
+	frozen bool                    // who comes is stopped, too
 
 	pool chan *Thread // stub processes that wait for a program
 }
@@ -176,6 +177,9 @@ func (p *Platform) register(pid int) *Process {
 		return nil
 	}
 	p.procs[pid] = proc
+	if p.frozen { // its fork was under way
+		unix.Kill(pid, unix.SIGSTOP)
+	}
 	return proc
 }
 
@@ -231,7 +235,8 @@ func (p *Platform) Close() {
 	}
 }
 
-// Freeze stops every guest process with SIGSTOP, or continues them.
+// Freeze stops every guest process with SIGSTOP, those too that come while it lasts,
+// or continues them.
 func (p *Platform) Freeze(on bool) {
 	sig := unix.SIGCONT
 	if on {
@@ -239,6 +244,7 @@ func (p *Platform) Freeze(on bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.frozen = on
 	for _, proc := range p.procs {
 		if proc != p.zygote.proc {
 			unix.Kill(proc.pid, sig)
