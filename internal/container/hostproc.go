@@ -25,15 +25,9 @@ func processByPid(pid int) (process, error) {
 // thread has ended is a zombie (Z) only when the others have, too: before, what
 // they hold is not free, and a PID namespace of theirs not empty.
 func procStat(pid int) (state byte, start uint64, err error) {
-	raw, err := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
+	f, err := procFields(pid)
 	if err != nil {
 		return 0, 0, err
-	}
-	// The name in parentheses may hold anything.
-	i := strings.LastIndexByte(raw, ')')
-	f := strings.Fields(raw[i+1:])
-	if i < 0 || len(f) < 20 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat: malformed", pid)
 	}
 	start, err = strconv.ParseUint(f[19], 10, 64)
 	state = f[0][0]
@@ -41,6 +35,20 @@ func procStat(pid int) (state byte, start uint64, err error) {
 		state = 'R'
 	}
 	return state, start, err
+}
+
+// procFields are those of proc_pid_stat(5) from the third on, the state.
+func procFields(pid int) ([]string, error) {
+	raw, err := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil, err
+	}
+	// The name in parentheses may hold anything.
+	f := strings.Fields(raw[strings.LastIndexByte(raw, ')')+1:])
+	if len(f) < 20 {
+		return nil, fmt.Errorf("/proc/%d/stat: malformed", pid)
+	}
+	return f, nil
 }
 
 // alive says whether the process is still there and more than a zombie.

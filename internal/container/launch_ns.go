@@ -163,33 +163,43 @@ func freshNetNS() <-chan *os.File {
 	return made
 }
 
-// inNetNS runs start with the thread in the network namespace ns (nil: as it
-// is), so that the child is born there. The thread goes back afterwards; one
-// that cannot go back ends with its goroutine.
-func inNetNS[T any](ns *os.File, f func() (T, error)) (T, error) {
+// inNetNS runs f with a thread in the network namespace ns (nil: as it is), so that
+// a child is born there. The thread goes back afterwards; one that cannot go back
+// ends with its goroutine.
+func inNetNS[T any](ns *os.File, f func() (T, error)) (out T, err error) {
 	if ns == nil {
 		return f()
 	}
-	var out T
-	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		var home *os.File
-		if home, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-			return
-		}
-		defer home.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			err = fmt.Errorf("joining the network namespace %s: %w", ns.Name(), err)
+		var back func() error
+		if back, err = enterNetNS(ns); err != nil {
 			return
 		}
 		out, err = f()
-		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+		if back() == nil {
 			runtime.UnlockOSThread()
 		}
 	}()
 	<-done
 	return out, err
+}
+
+// enterNetNS moves the calling thread, which is locked, to the network namespace ns,
+// and gives what moves it back: to be called once.
+func enterNetNS(ns *os.File) (back func() error, err error) {
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		home.Close()
+		return nil, fmt.Errorf("joining the network namespace %s: %w", ns.Name(), err)
+	}
+	return func() error {
+		defer home.Close()
+		return unix.Setns(int(home.Fd()), unix.CLONE_NEWNET)
+	}, nil
 }

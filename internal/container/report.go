@@ -153,9 +153,8 @@ func kernelStack(raw string) string {
 
 // parentOf gives the pid of a process's parent, 0 if it is gone.
 func parentOf(pid int) int {
-	raw, err := slurp("/proc/" + strconv.Itoa(pid) + "/stat")
-	f := strings.Fields(raw[strings.LastIndexByte(raw, ')')+1:])
-	if err != nil || len(f) < 2 {
+	f, err := procFields(pid)
+	if err != nil {
 		return 0
 	}
 	ppid, _ := strconv.Atoi(f[1])

@@ -43,16 +43,12 @@ func visit[T any](ns *os.File, f func() (T, error)) (out T, err error) {
 	if ns == nil {
 		return f()
 	}
-	home, err := os.Open("/proc/thread-self/ns/net")
+	back, err := enterNetNS(ns)
 	if err != nil {
 		return out, err
 	}
-	defer home.Close()
-	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-		return out, fmt.Errorf("joining the network namespace %s: %w", ns.Name(), err)
-	}
 	out, err = f()
-	if e := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); e != nil && err == nil {
+	if e := back(); e != nil && err == nil {
 		err = fmt.Errorf("leaving the network namespace %s: %v", ns.Name(), e) // no refusal: nothing else is tried
 	}
 	return out, err
