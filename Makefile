@@ -20,7 +20,7 @@ run-vm: build ## the VM wall on real input: installs QEMU and a kernel if missin
 	@scripts/run-vm.sh
 
 test-vm: setup-test build ## the whole of the VM wall's tests: real machines, under TCG where KVM runs none (root)
-	BULKHEAD_VM_FULL=1 go test -count=1 -v -timeout 90m ./internal/vm/...
+	BULKHEAD_VM_FULL=1 go test -tags vm -count=1 -v -timeout 90m ./internal/vm/...
 	BULKHEAD_VM_FULL=1 go test -count=1 -v -timeout 4h -run 'VM$$' ./conformance/
 	scripts/oci.sh --wall=vm
 
