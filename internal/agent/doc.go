@@ -10,6 +10,9 @@
 // nodes are root's and denied by every container's device rules, and of its
 // descriptors a child keeps none.
 //
+// Package word, which is initialised before this one, opens the channel and says
+// the first word; Main goes on from there.
+//
 // Locks, in this order: Agent.storageMu, Agent.reapMu (held over a fork, so
 // that no child ends before it is in the table), Agent.mu, container.mu.
 package agent
