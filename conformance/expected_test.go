@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// expectation is one line of expected.txt or expected-vm.txt: a difference from the host's kernel that is known and accepted.
+// expectation is one line of expected.txt, expected-vm.txt or expected-nested.txt: a difference from the host's kernel that is known and accepted.
 type expectation struct {
 	reason string
 	flaky  bool    // sometimes passes
