@@ -56,7 +56,8 @@ func (f *File) await(c vfs.Caller) abi.Errno {
 	f.p.q.Register(entry, waiter.All)
 	defer f.p.q.Unregister(entry)
 	for !f.opened() {
-		if e := b.Block(0); e != 0 {
+		// With a signal too: the other side may have come and gone.
+		if e := b.Block(0); e != 0 && !f.opened() {
 			return e
 		}
 	}

@@ -304,3 +304,35 @@ func (w *wakeup) Notified(*waiter.Entry, uint32) {
 	default:
 	}
 }
+
+// interrupted is a caller whose sleep ends with a signal, after block.
+type interrupted struct {
+	vfs.Caller
+	block func()
+}
+
+func (interrupted) Notified(*waiter.Entry, uint32) {}
+func (i interrupted) Block(int64) abi.Errno {
+	i.block()
+	return abi.ERESTARTSYS
+}
+
+// TestOpenWithASignal: the other side came and went, and a signal with it (its own
+// SIGCHLD): the open is complete. If nobody came, the signal ends it.
+func TestOpenWithASignal(t *testing.T) {
+	p := New()
+	r, _ := p.Open(vfs.FMODE_READ, 0, true)
+	e := r.await(interrupted{block: func() {
+		w, _ := p.Open(vfs.FMODE_WRITE, 0, true)
+		w.Write(nil, vfs.NewDescription(vfs.Path{}, w, unix.O_WRONLY, vfs.FMODE_WRITE), []byte("x"), 0)
+		w.Release(nil)
+	}})
+	b := make([]byte, 2)
+	if n, re := r.Read(nil, nil, b, 0); e != 0 || re != 0 || n != 1 {
+		t.Errorf("opened %v, read %d, %v", e, n, re)
+	}
+	r, _ = New().Open(vfs.FMODE_READ, 0, true)
+	if e := r.await(interrupted{block: func() {}}); e != abi.ERESTARTSYS {
+		t.Error("nobody came:", e)
+	}
+}
