@@ -139,7 +139,7 @@ func seccompRet(action specs.LinuxSeccompAction, errnoRet *uint) (uint32, error)
 		}
 		return retTrace | uint32(data), nil
 	case specs.ActNotify:
-		return 0, fmt.Errorf("%s is refused: it asks for a supervisor of system calls, which the guest kernel has not", action)
+		return 0, fmt.Errorf("%s is refused: it asks for a supervisor of system calls on the host, which cannot hold a descriptor of the guest kernel", action)
 	}
 	plain := map[specs.LinuxSeccompAction]uint32{
 		specs.ActKill: retKillThread, specs.ActKillThread: retKillThread, specs.ActKillProcess: retKillProcess,

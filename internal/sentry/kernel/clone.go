@@ -66,16 +66,22 @@ func (t *Task) Clone(a *CloneArgs) (uint64, abi.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	if e := t.cloneHost(child, a); e != 0 {
+	pidfd, e := t.clonePidFD(child, a)
+	if e == 0 {
+		e = t.cloneHost(child, a)
+	}
+	if e != 0 {
+		if pidfd >= 0 {
+			t.fds.Close(t, pidfd)
+		}
 		child.Discard()
 		return 0, e
 	}
 	t.cloneShare(child, a)
-	id := uint64(child.tid)
-	if e := t.cloneTell(child, a); e != 0 {
-		// The child stands already: end it before it runs.
-		child.GroupExit(SIGKILL)
+	if pidfd >= 0 && a.Flags&unix.CLONE_FILES == 0 {
+		child.fds.Close(t, pidfd)
 	}
+	id := uint64(child.tid)
 	var v *vforkWait
 	if a.Flags&unix.CLONE_VFORK != 0 {
 		v = &vforkWait{parent: t}
@@ -185,27 +191,19 @@ func (t *Task) cloneShare(child *Task, a *CloneArgs) {
 	}
 }
 
-// cloneTell opens the pidfd that the flags ask for.
-func (t *Task) cloneTell(child *Task, a *CloneArgs) abi.Errno {
+// clonePidFD opens CLONE_PIDFD's descriptor, the parent's alone, and tells its
+// number; -1: it is not asked for.
+func (t *Task) clonePidFD(child *Task, a *CloneArgs) (int32, abi.Errno) {
 	if a.Flags&unix.CLONE_PIDFD == 0 {
-		return 0
+		return -1, 0
 	}
-	fd, e := t.cloneFD(child)
-	if e != 0 {
-		return e
-	}
-	t.CopyOut(a.PidFD, le32(uint32(fd)))
-	return 0
-}
-
-// cloneFD opens CLONE_PIDFD's descriptor.
-func (t *Task) cloneFD(child *Task) (int32, abi.Errno) {
-	p := NewPidFD(child.tg, nil)
-	d := vfs.NewAnon("pidfd", p, unix.O_RDWR)
+	d := vfs.NewAnon("pidfd", NewPidFD(child.tg, nil), unix.O_RDWR)
 	fd, e := t.InstallFD(d, true)
 	if e != 0 {
 		d.DecRef()
+		return -1, unix.EMFILE
 	}
+	_, e = t.CopyOutNow(a.PidFD, le32(uint32(fd)))
 	return fd, e
 }
 

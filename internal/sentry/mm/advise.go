@@ -40,8 +40,8 @@ func (m *MemoryManager) Madvise(th *platform.Thread, addr, length uint64, advice
 			return unix.EINVAL
 		}
 	case unix.MADV_REMOVE:
-		if m.any(addr, addr+n, func(v *VMA) bool { return !v.Shared || v.Prot&unix.PROT_WRITE == 0 }) {
-			return unix.EACCES
+		if e := m.removable(addr, addr+n); e != 0 {
+			return e
 		}
 	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTDUMP, unix.MADV_DODUMP:
 		if hole {
@@ -59,12 +59,33 @@ func (m *MemoryManager) Madvise(th *platform.Thread, addr, length uint64, advice
 			return unix.EINVAL
 		}
 		m.depart(th, s, e)
+		if advice == madvDontneedLocked { // nothing is locked on the host
+			th.Madvise(s, e-s, unix.MADV_DONTNEED)
+			continue
+		}
 		th.Madvise(s, e-s, uint32(advice))
 	}
 	if hole {
 		return unix.ENOMEM
 	}
 	return 0
+}
+
+// madvDontneedLocked is MADV_DONTNEED_LOCKED.
+const madvDontneedLocked = 24
+
+// removable: holes are made in files alone, by who shares them and may write.
+func (m *MemoryManager) removable(start, end uint64) (e abi.Errno) {
+	m.any(start, end, func(v *VMA) bool {
+		switch {
+		case v.Locked, v.File == nil && !v.Shared:
+			e = unix.EINVAL
+		case !v.Shared, v.File != nil && v.File.Mode&vfs.FMODE_WRITE == 0:
+			e = unix.EACCES
+		}
+		return e != 0
+	})
+	return e
 }
 
 // dropsPages: what locked memory refuses.
@@ -91,7 +112,7 @@ func knownAdvice(a int32) bool {
 	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTNEED, unix.MADV_FREE,
 		unix.MADV_REMOVE, unix.MADV_DONTFORK, unix.MADV_DOFORK, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP,
 		unix.MADV_DODUMP, unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK, unix.MADV_COLD, unix.MADV_PAGEOUT,
-		unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
+		unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, madvDontneedLocked:
 		return true
 	}
 	return false

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/auth"
 	"bulkhead.dev/bulkhead/internal/sentry/fs/pipefs"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -91,9 +92,9 @@ func sysFcntl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	case fDupfdQuery:
 		return sameDescription(t, fd, int32(a[2]))
 	case fCreatedQuery:
-		return 0, 0
-	case unix.F_GET_RW_HINT, unix.F_GET_FILE_RW_HINT, unix.F_SET_RW_HINT, unix.F_SET_FILE_RW_HINT:
-		return writeHint(t, cmd, a[2])
+		return uint64(b2u(fd.Created())), 0
+	case unix.F_GET_RW_HINT, unix.F_SET_RW_HINT:
+		return writeHint(t, fd, cmd, a[2])
 	}
 	return 0, unix.EINVAL
 }
@@ -164,16 +165,24 @@ func seals(fd *vfs.FileDescription, cmd uint32, arg uint64) (uint64, abi.Errno) 
 	return 0, s.AddSeals(uint32(arg))
 }
 
-// writeHint takes and gives write-life hints, which nothing here uses.
-func writeHint(t *kernel.Task, cmd uint32, addr uint64) (uint64, abi.Errno) {
-	if cmd == unix.F_GET_RW_HINT || cmd == unix.F_GET_FILE_RW_HINT {
-		return 0, put64(t, addr, 0)
+// writeHint takes and gives a file's write-life hint.
+func writeHint(t *kernel.Task, fd *vfs.FileDescription, cmd uint32, addr uint64) (uint64, abi.Errno) {
+	ino := fd.Inode().Base()
+	if cmd == unix.F_GET_RW_HINT {
+		return 0, put64(t, addr, ino.WriteLife())
 	}
 	v, e := get64(t, addr)
-	if e == 0 && v > 5 {
-		e = unix.EINVAL
+	switch {
+	case e != 0:
+		return 0, e
+	case v > 5:
+		return 0, unix.EINVAL
 	}
-	return 0, e
+	if p := fd.Inode().Perm(); p.UID != t.Creds().FSUID && !t.Creds().Capable(auth.CAP_FOWNER) {
+		return 0, unix.EPERM
+	}
+	ino.SetWriteLife(v)
+	return 0, 0
 }
 
 // fcntlOwner is the part of fcntl(2) about who gets SIGIO.

@@ -69,6 +69,9 @@ func sysMmap(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	switch flags & 3 {
 	case unix.MAP_PRIVATE, unix.MAP_SHARED:
 	case mapSharedValidate:
+		if o.File == nil {
+			return 0, unix.EINVAL
+		}
 		if flags&^uint32(mapLegacy|mapSharedValidate) != 0 {
 			return 0, unix.EOPNOTSUPP
 		}

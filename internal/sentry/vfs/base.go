@@ -20,8 +20,10 @@ type InodeBase struct {
 	writers atomic.Int32
 	// linkable: without a link, yet one may be made (O_TMPFILE).
 	linkable atomic.Bool
-	marks    atomic.Pointer[markList]
-	locks    atomic.Pointer[lockList]
+	// life is the file's write-life hint (F_SET_RW_HINT).
+	life  atomic.Uint32
+	marks atomic.Pointer[markList]
+	locks atomic.Pointer[lockList]
 
 	mu      sync.Mutex
 	special any // fifo: its pipe; socket: what is bound to it
@@ -54,6 +56,10 @@ func (b *InodeBase) SetSpecial(v any) {
 	b.special = v
 	b.mu.Unlock()
 }
+
+// WriteLife and SetWriteLife are the write-life hint, which nothing here uses.
+func (b *InodeBase) WriteLife() uint64     { return uint64(b.life.Load()) }
+func (b *InodeBase) SetWriteLife(v uint64) { b.life.Store(uint32(v)) }
 
 // GetWrite notes one more writer; ETXTBSY while a program runs from the file.
 func (b *InodeBase) GetWrite() abi.Errno {

@@ -101,6 +101,9 @@ func (fd *FileDescription) SetFlags(c Caller, v uint32) abi.Errno {
 	if v&unix.O_NOATIME != 0 && fd.Flags()&unix.O_NOATIME == 0 && !ownerOrCapable(c.Creds(), fd.Inode().Perm()) {
 		return unix.EPERM
 	}
+	if v&unix.O_DIRECT != 0 && !fd.direct() && fd.Inode().Perm().Mode&unix.S_IFMT != unix.S_IFIFO {
+		return unix.EINVAL
+	}
 	fd.recall()
 	for {
 		old := fd.flags.Load()
@@ -110,6 +113,23 @@ func (fd *FileDescription) SetFlags(c Caller, v uint32) abi.Errno {
 		}
 	}
 }
+
+// direct tells whether the file can be read and written without a cache
+// (O_DIRECT): files can, but for those that are made up as they are read. A pipe
+// takes the flag too, for another purpose, once it is open.
+func (fd *FileDescription) direct() bool {
+	if fd.Path.Dentry == nil || fd.Inode().Perm().Mode&unix.S_IFMT != unix.S_IFREG {
+		return false
+	}
+	switch fd.Path.Dentry.fs.Type {
+	case "proc", "sysfs", "cgroup", "cgroup2", "mqueue":
+		return false
+	}
+	return true
+}
+
+// Created tells whether the open of this description made the file.
+func (fd *FileDescription) Created() bool { return fd.created }
 
 // Async gives the owner for SIGIO, nil if none.
 func (fd *FileDescription) Async() *AsyncOwner { return fd.async.Load() }

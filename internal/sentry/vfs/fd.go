@@ -41,13 +41,14 @@ type FileDescription struct {
 	watchers releaseWatchers
 	ID       uint64 // unique; identifies the description to kcmp, flock and epoll
 
-	creds  *auth.Creds             // of who opened it; nil for files without a name; constant
-	writes bool                    // counted as a writer of its inode and mount; constant
-	denies bool                    // keeps writers out, until released; constant
-	quiet  bool                    // failed to open: no events
-	locked atomic.Bool             // may own OFD or flock locks
-	lent   atomic.Bool             // its room may be lent (Lender)
-	shown  atomic.Pointer[FDTable] // whose stub may know flags and offset
+	creds   *auth.Creds             // of who opened it; nil for files without a name; constant
+	writes  bool                    // counted as a writer of its inode and mount; constant
+	denies  bool                    // keeps writers out, until released; constant
+	quiet   bool                    // failed to open: no events
+	created bool                    // by its own open; constant once open
+	locked  atomic.Bool             // may own OFD or flock locks
+	lent    atomic.Bool             // its room may be lent (Lender)
+	shown   atomic.Pointer[FDTable] // whose stub may know flags and offset
 }
 
 // AsyncOwner is F_SETOWN's and F_SETSIG's setting.

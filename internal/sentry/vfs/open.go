@@ -155,9 +155,12 @@ func openInode(c Caller, p Path, flags uint32, created bool) (*FileDescription, 
 	fd.writes, fd.creds = writes, c.Creds()
 	impl, e := openImpl(c, fd, ino, kind)
 	fd.flags.Store(fd.Flags() &^ unix.O_NOCTTY)
+	fd.created = created
 	if e == 0 {
 		fd.Impl = impl
-		if flags&unix.O_TRUNC != 0 && !created && kind == unix.S_IFREG {
+		if flags&unix.O_DIRECT != 0 && !fd.direct() {
+			e = unix.EINVAL
+		} else if flags&unix.O_TRUNC != 0 && !created && kind == unix.S_IFREG {
 			e = p.truncate(c, 0)
 		}
 	}

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +54,9 @@ func ofFS(d *taskDir, get func(*vfs.FSContext) vfs.Path) (vfs.Path, bool) {
 	return p, true
 }
 
+// userNS is the id of the user namespace.
+const userNS = 4026531837
+
 // namespaces are the links of /proc/PID/ns, whose ids stay the same: a sandbox
 // has one of each kind.
 var namespaces = []struct {
@@ -62,7 +64,7 @@ var namespaces = []struct {
 	id         uint64
 }{
 	{"net", "net", 4026531840}, {"uts", "uts", 4026531838}, {"ipc", "ipc", 4026531839}, {"pid", "pid", 4026531836},
-	{"pid_for_children", "pid", 4026531836}, {"user", "user", 4026531837}, {"mnt", "mnt", 4026531841},
+	{"pid_for_children", "pid", 4026531836}, {"user", "user", userNS}, {"mnt", "mnt", 4026531841},
 	{"cgroup", "cgroup", 4026531835}, {"time", "time", 4026531834}, {"time_for_children", "time", 4026531834},
 }
 
@@ -71,7 +73,7 @@ func makeNSDir(d *taskDir, n kernfs.Meta) vfs.Inode {
 	dir.Meta = n
 	dir.Nlink = 2
 	for _, ns := range namespaces {
-		target := ns.kind + ":[" + strconv.FormatUint(ns.id, 10) + "]"
+		target := nsTarget(ns.kind, ns.id)
 		l := &nsLink{}
 		l.Mode, l.Ino, l.Nlink, l.Owner, l.Time = lnk, ns.id|1<<33, 1, n.Owner, n.Time
 		l.Text = func(c vfs.Caller) (string, abi.Errno) {
