@@ -1,7 +1,6 @@
 package proc
 
 import (
-
 	"golang.org/x/sys/unix"
 
 	"bulkhead.dev/bulkhead/internal/abi"
