@@ -197,3 +197,24 @@ CASE(clone_into_a_cgroup_that_is_none) {
 	a.cgroup = fd;
 	ERR(syscall(SYS_clone3, &a, 80), EINVAL);
 }
+
+CASE(what_a_thread_clears_at_its_end) {
+	static int mine;
+	int *at = NULL;
+	OK(syscall(SYS_set_tid_address, &mine));
+	if (prctl(PR_GET_TID_ADDRESS, &at)) SKIP("the kernel was built without CONFIG_CHECKPOINT_RESTORE");
+	CHECK(at == &mine);
+	ERR(prctl(PR_GET_TID_ADDRESS, 8), EFAULT);
+	CHILD(c) {
+		OK(prctl(PR_GET_TID_ADDRESS, &at));
+		CHECK(at != &mine); // fork(3) has set the child's own
+	}
+	JOIN(c);
+}
+
+CASE(speculation_arguments) {
+	ERR(prctl(PR_GET_SPECULATION_CTRL, 0, 1, 0, 0), EINVAL);
+	ERR(prctl(PR_GET_SPECULATION_CTRL, 0, 0, 0, 1), EINVAL);
+	ERR(prctl(PR_SET_SPECULATION_CTRL, 0, 0, 1, 0), EINVAL);
+	ERR(prctl(PR_GET_SPECULATION_CTRL, 99, 0, 0, 0), ENODEV);
+}

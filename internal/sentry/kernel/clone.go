@@ -216,6 +216,9 @@ func le32(v uint32) []byte {
 // SetClearTID is set_tid_address(2).
 func (t *Task) SetClearTID(addr uint64) { t.plat.clearTID = addr }
 
+// ClearTID is where it is (PR_GET_TID_ADDRESS).
+func (t *Task) ClearTID() uint64 { return t.plat.clearTID }
+
 // SetRobustList and RobustList are set_robust_list(2), which the stub answers
 // where it may, and get_robust_list(2).
 func (t *Task) SetRobustList(head uint64) { t.plat.th.Load().SetRobust(head) }

@@ -84,7 +84,12 @@ func sysPrctl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		}
 		return 0, unix.EINVAL
 	case unix.PR_GET_SPECULATION_CTRL, unix.PR_SET_SPECULATION_CTRL:
+		if a[3] != 0 || a[4] != 0 || a[2] != 0 && a.Int(0) == unix.PR_GET_SPECULATION_CTRL {
+			return 0, unix.EINVAL
+		}
 		return 0, unix.ENODEV
+	case unix.PR_GET_TID_ADDRESS:
+		return 0, put64(t, a[1], t.ClearTID())
 	case unix.PR_SET_MDWE:
 		if a[2] != 0 || a[3] != 0 || a[4] != 0 {
 			return 0, unix.EINVAL
