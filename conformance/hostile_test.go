@@ -118,6 +118,15 @@ func TestStubUnderAttack(t *testing.T) {
 	}
 }
 
+// TestLentUnderAttack: writes over what a stub knows of lent sockets and of a lent epoll instance.
+func TestLentUnderAttack(t *testing.T) {
+	o := behind(t, 4*time.Minute, hostile(t, "boxes"))
+	if o.end != "exit status 0" {
+		t.Fatalf("ended with %s: %s\n%s", o.end, strings.Join(o.lines, "\n"), o.stderr)
+	}
+	t.Log(strings.Join(o.lines, "; "))
+}
+
 // TestExecStays: an exec leaves the process, and the stub's memory in it, only to programs that may do no more than the old
 // one, and that it may read.
 func TestExecStays(t *testing.T) {

@@ -13,13 +13,20 @@ const (
 	maxSlots     = 4096
 	slotData     = 0x1000
 	inMax        = 0x8000  // the guest's bytes in a slot's data; ours follow
-	noteAt       = 0x1c000 // in a slot's data: struct note
-	dataSize     = noteAt
+	socksAt      = 0x18000 // in a slot's data, behind ours: struct socks
+	noteAt       = 0x1c000 // the last: struct note
+	dataSize     = socksAt
 	fdsAt        = 0x7c00 // the last of the guest's bytes: struct fds
 	fdsMax       = 64
 	fdOps        = 16
 	postAt       = 0x7e00 // and an accepted write's
 	postMax      = 0x200
+
+	boxMax  = 256
+	ctlOps  = 64
+	ctlAt   = 272 // in struct socks
+	boxesAt = ctlAt + 16*ctlOps
+	boxSize = 16 + 2*boxMax
 
 	noteSize    = slotSize - slotData - noteAt
 	noteStatAt  = 16
@@ -153,7 +160,11 @@ type slot struct {
 	nin      uint32
 	cpu      uint32
 	in       [maxIn]inSegment
-	_        [7]uint64
+	_        [5]uint64
+	boxes    uint32
+	boxBits  uint32
+	ctlLent  uint32
+	lazy     uint32
 
 	seq    uint32
 	nops   uint32

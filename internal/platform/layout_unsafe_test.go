@@ -20,6 +20,7 @@ func TestLayout(t *testing.T) {
 		unsafe.Offsetof(s.result), unsafe.Offsetof(s.failedOp), unsafe.Offsetof(s.opErrno), unsafe.Offsetof(s.tsc), unsafe.Offsetof(s.nin), unsafe.Offsetof(s.in),
 		unsafe.Offsetof(s.seq), unsafe.Offsetof(s.nops), unsafe.Offsetof(s.rax), unsafe.Offsetof(s.rflags), unsafe.Offsetof(s.op), unsafe.Sizeof(op{}),
 		slotSize, maxSlots, privSize, StubTextSize, inMax, maxOps, postAt, postMax, fdsAt, fdsMax, fdOps, unsafe.Offsetof(s.note), noteAt, noteSize, noteNameMax, noteDents,
+		unsafe.Offsetof(s.boxes), unsafe.Offsetof(s.boxBits), unsafe.Offsetof(s.ctlLent), unsafe.Offsetof(s.lazy), socksAt, BoxFDs, Boxes, boxMax, ctlOps, ctlAt, boxesAt, boxSize,
 	}
 	for i, w := range want {
 		if got := uintptr(binary.LittleEndian.Uint32(raw[8+4*i:])); got != w {

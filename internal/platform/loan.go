@@ -38,7 +38,7 @@ func (t *Thread) asked() bool {
 		// Before the look: a write that is posted later sets it again.
 		atomic.CompareAndSwapUint32(&t.slot.turn, turnPosted, turnGuest)
 	}
-	if turn&1 != 0 && t.settle != nil && (t.Posted() || t.FDsPosted()) {
+	if turn&1 != 0 && t.settle != nil && (t.Posted() || t.FDsPosted() || t.boxed && t.sockPosted()) {
 		t.settle()
 	}
 	if turn == turnRequest {

@@ -34,6 +34,10 @@ const (
 	cutMicros   = 100
 	yieldBan    = 20000
 
+	// lazyNanos is how long what was posted to a socket may lie, when the thread
+	// that posted computes on: mostly it comes by sooner.
+	lazyNanos = 60000
+
 	attractMicros = 5000    // between two moves to a waker's CPU
 	stayMicros    = 1000000 // after the ticker parted a pair from others
 )
@@ -147,6 +151,11 @@ func (p *policy) wait(t *Thread) bool {
 			return true
 		}
 	}
+	var until int64 // of a first, short sleep
+	if t.boxesLent.Load() > 0 && p.mode.Load() == modeHand {
+		until = monotonic() + lazyNanos
+		atomic.StoreUint32(&s.lazy, 1)
+	}
 	for {
 		if t.dead.Load() {
 			return false
@@ -158,9 +167,13 @@ func (p *policy) wait(t *Thread) bool {
 		atomic.StoreUint32(&s.sentrySleeps, 1)
 		now := atomic.LoadUint32(&s.turn)
 		if now != turnRequest && now != turnPosted && !t.dead.Load() {
-			FutexWait(&s.turn, now, bitsetSentry, false, 0)
+			FutexWait(&s.turn, now, bitsetSentry, false, until)
 		}
 		atomic.StoreUint32(&s.sentrySleeps, 0)
+		if until != 0 { // before the look: who posts later wakes
+			until = 0
+			atomic.SwapUint32(&s.lazy, 0)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type Thread struct {
 	mem   []byte // the slot: control page, then data
 	slot  *slot
 	data  []byte
+	socks []byte // struct socks
 	note  []byte // struct note
 
 	Req   Request
@@ -60,6 +61,9 @@ type Thread struct {
 	// to: nag calls it back.
 	sleeper atomic.Pointer[Seat]
 	ended   bool // AtEnd was told
+	boxed   bool // struct socks is in use
+	// boxesLent is how many sockets are lent.
+	boxesLent atomic.Int32
 }
 
 // Process gives the host process.

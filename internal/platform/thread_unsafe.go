@@ -10,8 +10,12 @@ import (
 func (t *Thread) bind() {
 	t.slot = (*slot)(unsafe.Pointer(&t.mem[0]))
 	t.data = t.mem[slotData : slotData+dataSize]
+	t.socks = t.mem[slotData+socksAt : slotData+noteAt]
 	t.note = t.mem[slotData+noteAt:]
 }
+
+// sockWord is the word at an offset in struct socks.
+func (t *Thread) sockWord(at int) *uint32 { return (*uint32)(unsafe.Pointer(&t.socks[at])) }
 
 // fdWord is the i-th word behind the states of descriptors: what the stub did, their
 // flags, at_end.

@@ -31,7 +31,8 @@ typedef long s64;
 #define FDS_AT 0x7c00ul  /* the last of them: struct fds */
 #define POST_AT 0x7e00ul /* and an accepted write's */
 #define POST_MAX 0x200ul
-#define NOTE_AT 0x1c000ul /* the last of the Sentry's: struct note */
+#define SOCKS_AT 0x18000ul /* behind the Sentry's: struct socks */
+#define NOTE_AT 0x1c000ul /* the last: struct note */
 
 /* Whose turn a slot is; an odd one wants the Sentry's attention. Both sides
  * sleep on this word: the guest with futex bitset 1, the Sentry with bitset 2. */
@@ -129,6 +130,42 @@ struct note {
 	u8 dents[NOTE_DENTS]; /* all entries of a directory */
 };
 
+/* Sockets that were lent to this thread have a box each: a small write is left in
+ * out, and what the Sentry knows can be read lies in in. posted and note are
+ * lengths, 0 for nothing; note gets NOTE_TAKEN when the guest has read it. */
+#define BOX_FDS 128
+#define BOXES 24
+#define BOX_MAX 256
+#define NOTE_TAKEN 0x10000
+
+struct box {
+	u32 loan; /* the descriptor + 1; by the Sentry, which ends the loan by clearing it */
+	u32 posted;
+	u32 note;
+	u32 pad;
+	u8 out[BOX_MAX];
+	u8 in[BOX_MAX];
+};
+
+/* An operation of epoll_ctl(2) that was done in an instance's name: word is the
+ * descriptor + 1 and, from bit 16, EPOLL_CTL_*; 0 if it was withdrawn or taken. */
+#define CTL_OPS 64
+#define CTL_OUT 1 /* the descriptor could be added */
+#define CTL_IN 2  /* the instance has it */
+
+struct ctl {
+	u32 word, events;
+	u64 data;
+};
+
+struct socks {
+	u8 box[BOX_FDS]; /* which box a descriptor has, + 1 */
+	u8 ctl[BOX_FDS]; /* CTL_*; 0: ask the Sentry */
+	u32 ctl_head, ctl_tail, pad[2];
+	struct ctl ops[CTL_OPS];
+	struct box boxes[BOXES];
+};
+
 struct slot {
 	u32 turn;
 	u32 pad0[15];
@@ -167,7 +204,11 @@ struct slot {
 	u64 tsc;
 	u32 nin, cpu;
 	struct in in[MAX_IN];
-	u64 pad5[7];
+	u64 pad5[5];
+	u32 boxes;    /* some socket was lent once; by the Sentry */
+	u32 box_bits; /* in which boxes something was posted */
+	u32 ctl_lent; /* an epoll's descriptor + 1: epoll_ctl is done here; by the Sentry */
+	u32 lazy;     /* the Sentry looks at what is posted soon, by itself */
 	/* 0x200: the reply */
 	u32 seq, nops;
 	u64 rax;

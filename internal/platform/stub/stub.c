@@ -9,18 +9,20 @@ _Static_assert(__builtin_offsetof(struct slot, kind) == 0x100, "slot");
 _Static_assert(__builtin_offsetof(struct slot, seq) == 0x200, "slot");
 _Static_assert(__builtin_offsetof(struct slot, op) == 0x240, "slot");
 _Static_assert(sizeof(struct slot) <= 4096, "slot");
+_Static_assert(sizeof(struct socks) <= NOTE_AT - SOCKS_AT, "socks");
 
 #define OFF(f) (u32) __builtin_offsetof(struct slot, f)
 /* What the Sentry reads in the file: where trampolines go, and numbers that its
  * tests compare with their own. */
 __attribute__((section(".layout"), used)) const struct {
 	void (*fast)(void);
-	u32 numbers[57];
+	u32 numbers[69];
 } layout = { fast_entry, {
 	OFF(turn), OFF(sentry_sleeps), OFF(guest_sleeps), OFF(done_seq), OFF(host_tid), OFF(mask), OFF(robust), OFF(loan), OFF(posted), OFF(drop_lo), OFF(drop_hi), OFF(fd_lent), OFF(fd_head), OFF(fd_tail), OFF(spin_tsc), OFF(yields),
 	OFF(answers), OFF(maskable), OFF(pid), OFF(kind), OFF(nr), OFF(arg), OFF(ip), OFF(sp), OFF(sig), OFF(code), OFF(addr), OFF(trapno),
 	OFF(err), OFF(result), OFF(failed_op), OFF(op_errno), OFF(tsc), OFF(nin), OFF(in), OFF(seq), OFF(nops), OFF(rax),
 	OFF(rflags), OFF(op), sizeof(struct op), SLOT_SIZE, MAX_SLOTS, PRIV_SIZE, STUB_TEXT_SIZE, IN_MAX, MAX_OPS, POST_AT, POST_MAX, FDS_AT, FDS, FD_OPS, OFF(note), NOTE_AT, sizeof(struct note), NOTE_NAME, NOTE_DENTS,
+	OFF(boxes), OFF(box_bits), OFF(ctl_lent), OFF(lazy), SOCKS_AT, BOX_FDS, BOXES, BOX_MAX, CTL_OPS, __builtin_offsetof(struct socks, ops), __builtin_offsetof(struct socks, boxes), sizeof(struct box),
 } };
 
 struct pair {

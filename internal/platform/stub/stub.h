@@ -77,6 +77,11 @@ void rseq_end(struct thread *t);
 s64 clock(struct slot *s, u64 *a);
 void precopy(struct slot *s, u64 nr, u64 *a);
 
+/* socks.c */
+int box_write(struct slot *s, u64 *a, s64 *result);
+int box_read(struct slot *s, u64 *a, s64 *result);
+int post_ctl(struct slot *s, u64 *a, s64 *result);
+
 #define SYS1(n, a) sys6(n, (u64)(a), 0, 0, 0, 0, 0)
 #define SYS2(n, a, b) sys6(n, (u64)(a), (u64)(b), 0, 0, 0, 0)
 #define SYS3(n, a, b, c) sys6(n, (u64)(a), (u64)(b), (u64)(c), 0, 0, 0)

@@ -21,6 +21,8 @@ func (l *loan) Begin()                   { l.th.OnPosted(l.t.settlePosted); l.th
 func (l *loan) End()                     { l.th.Unlend() }
 func (l *loan) Posted() bool             { return l.th.Posted() }
 func (l *loan) Take(buf []byte) int      { return l.th.TakePosted(buf) }
+func (l *loan) Pending() bool            { return l.th.Posted() }
+func (l *loan) SettlePosts()             { l.file.Settle() }
 func (l *loan) Serves(c vfs.Caller) bool { t, ok := c.(*Task); return ok && t == l.t }
 
 // loans are what a task knows of its writes (own goroutine).
@@ -36,6 +38,8 @@ type loans struct {
 	opened int32           // the directory that was opened last
 	walks  int             // directories that were read after they were opened, in a row
 	told   bool            // its entries are in the note
+
+	socks *sockLoans // nil until sockets are used
 }
 
 // settlePosted takes what the stub has left (own goroutine).
@@ -46,11 +50,18 @@ func (t *Task) settlePosted() {
 	if t.plat.loans.fds {
 		t.fds.Settle()
 	}
+	if s := t.plat.loans.socks; s != nil {
+		s.settle()
+	}
 }
 
 // WroteSmall notes a write of at most vfs.LoanMax bytes to fd, the task's num
 // (own goroutine).
 func (t *Task) WroteSmall(num int32, fd *vfs.FileDescription) {
+	if s, ok := fd.Impl.(vfs.BoxLender); ok {
+		t.wroteSocket(num, fd, s)
+		return
+	}
 	l := &t.plat.loans
 	if l.last != fd {
 		l.last, l.times = fd, 0
@@ -64,10 +75,11 @@ func (t *Task) WroteSmall(num int32, fd *vfs.FileDescription) {
 	if !ok || t.k.watchCalls || t.WatchesCalls() {
 		return
 	}
-	t.endLoan()
+	t.endPipe()
 	b := &loan{th: t.plat.th.Load(), num: num, file: file, t: t}
 	if t.fds.Lend(num, fd, b) {
 		l.lent = b
+		vfs.AddPoster(b)
 	}
 }
 
@@ -128,12 +140,22 @@ func (t *Task) endLoan() {
 		l.note.End()
 		l.note = nil
 	}
+	if l.socks != nil {
+		l.socks.end()
+	}
+	t.endPipe()
+}
+
+// endPipe ends the loan of a pipe.
+func (t *Task) endPipe() {
+	l := &t.plat.loans
 	b := l.lent
 	if b == nil {
 		return
 	}
 	l.lent = nil
 	b.file.Recall(b)
+	vfs.RemovePoster(b)
 }
 
 // recallFDs ends the loans of the process's tables for good.

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"bulkhead.dev/bulkhead/internal/abi"
+	"bulkhead.dev/bulkhead/internal/sentry/fs/epoll"
 	"bulkhead.dev/bulkhead/internal/sentry/kernel"
 	"bulkhead.dev/bulkhead/internal/sentry/ktime"
 	"bulkhead.dev/bulkhead/internal/sentry/vfs"
@@ -66,8 +67,11 @@ func readyOf(t *kernel.Task, fd *vfs.FileDescription) uint32 {
 }
 
 func queueOf(t *kernel.Task, fd *vfs.FileDescription) *waiter.Queue {
-	if f, ok := fd.Impl.(callerFile); ok {
+	switch f := fd.Impl.(type) {
+	case callerFile:
 		return f.QueueFor(t)
+	case *epoll.Instance:
+		return f.WaitQueue(t)
 	}
 	return fd.Impl.Queue(fd)
 }

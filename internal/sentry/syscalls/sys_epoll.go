@@ -76,15 +76,19 @@ func sysEpollCtl(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 	if !t.Creds().Capable(auth.CAP_BLOCK_SUSPEND) {
 		events &^= epollWakeUp
 	}
+	e = unix.EINVAL
 	switch op {
 	case unix.EPOLL_CTL_ADD:
-		return 0, ep.Add(t, a.Int(2), fd, events, data)
+		e = ep.Add(t, a.Int(2), fd, events, data)
 	case unix.EPOLL_CTL_MOD:
-		return 0, ep.Modify(t, a.Int(2), fd, events, data)
+		e = ep.Modify(t, a.Int(2), fd, events, data)
 	case unix.EPOLL_CTL_DEL:
-		return 0, ep.Delete(a.Int(2), fd)
+		e = ep.Delete(t, a.Int(2), fd)
 	}
-	return 0, unix.EINVAL
+	if e == 0 {
+		t.UsedCtl(a.Int(0), ef, ep)
+	}
+	return 0, e
 }
 
 // maxEvents is EP_MAX_EVENTS.

@@ -255,7 +255,11 @@ func sysSendto(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 			return 0, e
 		}
 	}
-	return c.send(a.Uint32(3) &^ abi.MSG_INTERNAL)
+	n, e := c.send(a.Uint32(3) &^ abi.MSG_INTERNAL)
+	if e == 0 && n <= vfs.BoxMax && a[4] == 0 {
+		t.WroteSmall(a.Int(0), c.fd)
+	}
+	return n, e
 }
 
 // sysRecvfrom is recvfrom(2).

@@ -47,8 +47,9 @@ type FileDescription struct {
 	quiet   bool                    // failed to open: no events
 	created bool                    // by its own open; constant once open
 	locked  atomic.Bool             // may own OFD or flock locks
-	lent    atomic.Bool             // its room may be lent (Lender)
+	lent    atomic.Bool             // it may be lent (Lender, BoxLender)
 	shown   atomic.Pointer[FDTable] // whose stub may know flags and offset
+	ctl     atomic.Pointer[CtlLoan] // of an epoll whose stub knows a descriptor of it
 }
 
 // AsyncOwner is F_SETOWN's and F_SETSIG's setting.

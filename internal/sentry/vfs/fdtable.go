@@ -312,5 +312,6 @@ func (t *FDTable) closed(c Caller, f *FileDescription) {
 		dropPosixLocks(f.Inode(), t)
 	}
 	f.recall()
+	f.uncontrol()
 	f.DecRef()
 }

@@ -35,7 +35,7 @@ func (t *FDTable) Lend(num int32, fd *FileDescription, b Borrower) bool {
 		return false
 	}
 	// Whoever closes num meanwhile looks at lent behind that.
-	if (*t.slots.Load())[num].Load() != fd {
+	if !t.Has(num, fd) {
 		l.Recall(b)
 		return false
 	}
@@ -45,8 +45,14 @@ func (t *FDTable) Lend(num int32, fd *FileDescription, b Borrower) bool {
 // recall ends a loan of fd, if there is one: its descriptor may be closed, or its
 // flags change.
 func (fd *FileDescription) recall() {
-	if fd.lent.Load() {
-		fd.Impl.(Lender).Recall(nil)
+	if !fd.lent.Load() {
+		return
+	}
+	switch l := fd.Impl.(type) {
+	case Lender:
+		l.Recall(nil)
+	case BoxLender:
+		l.RecallBox(nil)
 	}
 }
 

@@ -44,7 +44,8 @@ func (ep *Instance) Add(c vfs.Caller, num int32, fd *vfs.FileDescription, events
 }
 
 func (ep *Instance) insert(c vfs.Caller, it *item) abi.Errno {
-	ep.mu.Lock()
+	ep.foreign(c)
+	ep.lock()
 	defer ep.mu.Unlock()
 	k := key{it.num, it.fd.ID}
 	if ep.items[k] != nil {
@@ -62,15 +63,27 @@ func (ep *Instance) insert(c vfs.Caller, it *item) abi.Errno {
 	}
 	if it.nested != nil {
 		it.nest()
+		it.nested.foreign(nil)
 	}
+	ep.add(c, k, it)
+	ep.tell(it.num, it.fd, true)
+	return 0
+}
+
+// add puts the item into its place. Under mu.
+func (ep *Instance) add(c vfs.Caller, k key, it *item) {
 	ep.items[k] = it
 	it.fd.Watch(it)
 	it.queue.Register(&it.entry, waiter.All)
+	ep.offer(c, it)
+}
+
+// offer puts an item that is new, or was changed, on the ready list if it is.
+func (ep *Instance) offer(c vfs.Caller, it *item) {
 	if it.ready(c) != 0 {
 		ep.push(it)
 		ep.q.Notify(waiter.In | waiter.RdNorm)
 	}
-	return 0
 }
 
 // Modify is EPOLL_CTL_MOD.
@@ -81,7 +94,8 @@ func (ep *Instance) Modify(c vfs.Caller, num int32, fd *vfs.FileDescription, eve
 	if events&flagExclusive != 0 {
 		return unix.EINVAL
 	}
-	ep.mu.Lock()
+	ep.foreign(c)
+	ep.lock()
 	defer ep.mu.Unlock()
 	it := ep.items[key{num, fd.ID}]
 	if it == nil {
@@ -90,17 +104,19 @@ func (ep *Instance) Modify(c vfs.Caller, num int32, fd *vfs.FileDescription, eve
 	if it.events.Load()&flagExclusive != 0 {
 		return unix.EINVAL
 	}
-	it.data = data
-	it.events.Store(events | waiter.Err | waiter.Hup)
-	if it.ready(c) != 0 {
-		ep.push(it)
-		ep.q.Notify(waiter.In | waiter.RdNorm)
-	}
+	ep.change(c, it, events, data)
 	return 0
 }
 
+// change runs under mu.
+func (ep *Instance) change(c vfs.Caller, it *item, events uint32, data uint64) {
+	it.data = data
+	it.events.Store(events | waiter.Err | waiter.Hup)
+	ep.offer(c, it)
+}
+
 // Delete is EPOLL_CTL_DEL.
-func (ep *Instance) Delete(num int32, fd *vfs.FileDescription) abi.Errno {
+func (ep *Instance) Delete(c vfs.Caller, num int32, fd *vfs.FileDescription) abi.Errno {
 	if fd.Impl == vfs.File(ep) {
 		return unix.EINVAL
 	}
@@ -108,7 +124,8 @@ func (ep *Instance) Delete(num int32, fd *vfs.FileDescription) abi.Errno {
 		nestMu.Lock()
 		defer nestMu.Unlock()
 	}
-	ep.mu.Lock()
+	ep.foreign(c)
+	ep.lock()
 	defer ep.mu.Unlock()
 	it := ep.items[key{num, fd.ID}]
 	if it == nil {
@@ -116,6 +133,7 @@ func (ep *Instance) Delete(num int32, fd *vfs.FileDescription) abi.Errno {
 	}
 	ep.remove(it)
 	it.unnest()
+	ep.tell(num, fd, false)
 	return 0
 }
 
@@ -126,7 +144,7 @@ func (it *item) DescriptionGone(*vfs.FileDescription) {
 		nestMu.Lock()
 		defer nestMu.Unlock()
 	}
-	it.ep.mu.Lock()
+	it.ep.lock()
 	defer it.ep.mu.Unlock()
 	if !it.dead {
 		it.ep.remove(it)
@@ -199,7 +217,7 @@ func depth(ep, outer *Instance, level int) int {
 	if level > maxNests {
 		return level
 	}
-	ep.mu.Lock()
+	ep.lock()
 	defer ep.mu.Unlock()
 	n := 0
 	for _, it := range ep.items {

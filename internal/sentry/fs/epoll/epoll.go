@@ -7,7 +7,7 @@
 // Lock order: nestMu → Instance.mu (outer instance before inner) → the locks of
 // watched files; a watched file's waiter.Queue → Instance.readyMu, then the
 // instance's own waiter.Queue. readyMu is a leaf and is never held while a file
-// is asked for its events.
+// is asked for its events. vfs.SettlePosted comes before mu.
 package epoll
 
 import (
@@ -80,9 +80,13 @@ type item struct {
 type Instance struct {
 	vfs.FileDefaults
 
-	mu     sync.Mutex
-	items  map[key]*item
-	closed bool
+	lent atomic.Bool // there is a loan; written under mu
+
+	mu         sync.Mutex
+	items      map[key]*item
+	closed     bool
+	loan       *loan
+	foreigners int // loans that somebody else ended
 
 	readyMu    sync.Mutex
 	head, tail *item
@@ -192,11 +196,14 @@ func (it *item) ready(c vfs.Caller) uint32 {
 // their number: epoll_wait(2) without waiting. Level-triggered items stay on
 // the ready list, behind the others, so that many ready files take turns.
 func (ep *Instance) Collect(c vfs.Caller, dst []byte) int {
+	vfs.SettlePosted()
+	ep.foreign(c)
 	if ep.readyLen() == 0 {
 		return 0
 	}
-	ep.mu.Lock()
+	ep.lock()
 	defer ep.mu.Unlock()
+	ahead, _ := c.(reader)
 	n := 0
 	for left := ep.readyLen(); left > 0 && len(dst)-n*EventSize >= EventSize; left-- {
 		it := ep.pop()
@@ -211,6 +218,9 @@ func (ep *Instance) Collect(c vfs.Caller, dst []byte) int {
 		binary.LittleEndian.PutUint32(b, events)
 		binary.LittleEndian.PutUint64(b[4:], it.data)
 		n++
+		if ahead != nil && events&waiter.In != 0 {
+			ahead.ReadAhead(it.num, it.fd)
+		}
 		switch want := it.events.Load(); {
 		case want&flagOneShot != 0:
 			it.events.Store(want & privateBits)
@@ -223,10 +233,12 @@ func (ep *Instance) Collect(c vfs.Caller, dst []byte) int {
 
 // Ready tells whether an item is ready: vfs.File, for nested instances and poll.
 func (ep *Instance) Ready(*vfs.FileDescription) uint32 {
+	vfs.SettlePosted()
+	ep.foreign(nil)
 	if ep.readyLen() == 0 {
 		return 0
 	}
-	ep.mu.Lock()
+	ep.lock()
 	defer ep.mu.Unlock()
 	for left := ep.readyLen(); left > 0; left-- {
 		it := ep.pop()
@@ -242,14 +254,24 @@ func (ep *Instance) Ready(*vfs.FileDescription) uint32 {
 }
 
 // Queue is where those wait who wait for the instance: vfs.File.
-func (ep *Instance) Queue(*vfs.FileDescription) *waiter.Queue { return &ep.q }
+func (ep *Instance) Queue(*vfs.FileDescription) *waiter.Queue {
+	ep.foreign(nil)
+	return &ep.q
+}
+
+// WaitQueue is Queue for a call of c's on the instance itself.
+func (ep *Instance) WaitQueue(c vfs.Caller) *waiter.Queue {
+	ep.foreign(c)
+	return &ep.q
+}
 
 // Release lets go of all items: vfs.File.
 func (ep *Instance) Release(*vfs.FileDescription) {
 	nestMu.Lock()
 	defer nestMu.Unlock()
-	ep.mu.Lock()
+	ep.lock()
 	defer ep.mu.Unlock()
+	ep.end()
 	ep.closed = true
 	for _, it := range ep.items {
 		ep.remove(it)
@@ -262,7 +284,7 @@ func (*Instance) SeekStaysPut() {}
 
 // FDInfo adds the lines of /proc/pid/fdinfo.
 func (ep *Instance) FDInfo(b *bytes.Buffer) {
-	ep.mu.Lock()
+	ep.lock()
 	defer ep.mu.Unlock()
 	for _, it := range ep.items {
 		var ino, dev uint64
@@ -279,7 +301,7 @@ func (ep *Instance) FDInfo(b *bytes.Buffer) {
 // Target gives the ID of the description behind the nth item of a descriptor
 // number (kcmp(2), KCMP_EPOLL_TFD), in the order of their IDs.
 func (ep *Instance) Target(num int32, nth uint32) (id uint64, ok bool) {
-	ep.mu.Lock()
+	ep.lock()
 	defer ep.mu.Unlock()
 	var ids []uint64
 	for k := range ep.items {

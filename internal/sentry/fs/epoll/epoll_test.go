@@ -99,10 +99,10 @@ func TestErrors(t *testing.T) {
 	if e := ep.Modify(nil, 3, fd, waiter.In, 0); e != unix.EINVAL {
 		t.Errorf("modify of exclusive: %v", e)
 	}
-	if e := ep.Delete(3, fd); e != 0 {
+	if e := ep.Delete(nil, 3, fd); e != 0 {
 		t.Error(e)
 	}
-	if e := ep.Delete(3, fd); e != unix.ENOENT {
+	if e := ep.Delete(nil, 3, fd); e != unix.ENOENT {
 		t.Errorf("delete of none: %v", e)
 	}
 }

@@ -168,6 +168,8 @@ func (s *Socket) Accept(vfs.Caller) (socket.Socket, abi.Errno) {
 // Shutdown is shutdown(2): the peer sees the mirror image.
 func (s *Socket) Shutdown(_ vfs.Caller, how int) abi.Errno {
 	mine := uint32(how) + 1
+	s.endLoans() // what was written before goes through
+	defer s.endLoans()
 	s.ns.mu.Lock()
 	s.shut.Or(mine)
 	p := s.peer.Load()
@@ -192,10 +194,12 @@ func (s *Socket) Release(*vfs.FileDescription) {
 }
 
 func (s *Socket) close() {
-	s.rx.mu.Lock()
+	s.endLoans()
+	s.lockRx()
 	s.dead.Store(true)
+	s.endPosts() // lent meanwhile
 	unread := s.rx.n > 0
-	s.rx.mu.Unlock()
+	s.unlockRx()
 
 	s.ns.mu.Lock()
 	delete(s.ns.sockets, s)

@@ -7,6 +7,7 @@
 // Sending and receiving take the receiver's queue lock only.
 //
 // Lock order: Namespace.gcMu (descriptors in flight) → Namespace.mu (topology)
-// → Socket.rx.mu (one at a time) → waiter.Queue. No lock is held while a
+// → Socket.rx.mu (one at a time) → waiter.Queue; rx.mu guards the receiver's half
+// of a loan too (loan.go), and comes behind epoll.Instance.mu. No lock is held while a
 // description is released or a path is walked.
 package unix

@@ -39,6 +39,7 @@ type Socket struct {
 	dead     atomic.Bool              // written under rx.mu
 	err      atomic.Uint32            // sk_err
 	wmem     atomic.Int64             // charged for what was sent and is unread
+	lent     atomic.Bool              // a stub may have sent more; written under the peer's rx.mu
 	mode     atomic.Uint32            // permissions of the socket's own inode
 
 	// Under ns.mu.
@@ -58,6 +59,7 @@ type rxQueue struct {
 	n          int
 	bytes      int
 	blocked    []*Socket // senders to wake when there is room
+	loan       loan
 }
 
 // New makes a socket. Protocol 0 or PF_UNIX: socket(2).
@@ -174,6 +176,9 @@ func (s *Socket) ConnectResult(vfs.Caller) abi.Errno { return 0 }
 // Ready gives poll(2)'s events.
 func (s *Socket) Ready(*vfs.FileDescription) uint32 {
 	var ev uint32
+	if s.lent.Load() {
+		s.settleSent()
+	}
 	shut, state := s.shut.Load(), s.state.Load()
 	if s.err.Load() != 0 {
 		ev |= waiter.Err
@@ -202,8 +207,8 @@ func (s *Socket) readable(state int32) bool {
 		defer s.ns.mu.Unlock()
 		return len(s.pending) > 0
 	}
-	s.rx.mu.Lock()
-	defer s.rx.mu.Unlock()
+	s.lockRx()
+	defer s.unlockRx()
 	return s.rx.n > 0
 }
 

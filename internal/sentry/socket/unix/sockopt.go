@@ -15,6 +15,8 @@ func (s *Socket) SetSockOpt(c vfs.Caller, level, name int, val []byte) abi.Errno
 	if level != unix.SOL_SOCKET {
 		return unix.EOPNOTSUPP
 	}
+	s.endLoans()
+	defer s.endLoans() // lent meanwhile
 	e := s.SetCommonOpt(c, name, val)
 	if e == 0 && (name == unix.SO_SNDBUF || name == unix.SO_SNDBUFFORCE) && s.writable() {
 		s.queue.Notify(waiter.Out | waiter.WrNorm)
@@ -50,9 +52,10 @@ func (s *Socket) GetSockOpt(c vfs.Caller, level, name int, size int, _ []byte) (
 		return b, e
 	case unix.SO_MEMINFO:
 		b := make([]byte, 36)
-		s.rx.mu.Lock()
+		s.settleSent()
+		s.lockRx()
 		binary.LittleEndian.PutUint32(b, uint32(s.rx.bytes))
-		s.rx.mu.Unlock()
+		s.unlockRx()
 		binary.LittleEndian.PutUint32(b[4:], uint32(s.RcvBuf()))
 		binary.LittleEndian.PutUint32(b[8:], uint32(s.wmem.Load()))
 		binary.LittleEndian.PutUint32(b[12:], uint32(s.SndBuf()))
@@ -89,6 +92,7 @@ func (s *Socket) peerGroups(size int) ([]byte, abi.Errno) {
 func (s *Socket) Ioctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg uint64, mem vfs.UserMemory) (uint64, abi.Errno) {
 	switch cmd {
 	case unix.SIOCOUTQ:
+		s.settleSent()
 		return 0, putInt(mem, arg, int(s.wmem.Load()))
 	case unix.SIOCINQ:
 		if s.state.Load() == stateListen {
@@ -104,8 +108,8 @@ func (s *Socket) Ioctl(c vfs.Caller, fd *vfs.FileDescription, cmd uint32, arg ui
 
 // pendingBytes is all there is to read, of datagrams the first's length.
 func (s *Socket) pendingBytes() int {
-	s.rx.mu.Lock()
-	defer s.rx.mu.Unlock()
+	s.lockRx()
+	defer s.unlockRx()
 	if s.connection() {
 		return s.rx.bytes
 	}

@@ -74,19 +74,21 @@ func (s *Socket) putStream(c vfs.Caller, p *Socket, m *socket.Msg, b []byte) abi
 		}
 		defer s.ns.gcMu.Unlock()
 	}
-	p.rx.mu.Lock()
+	p.lockRx()
 	if p.dead.Load() || p.shut.Load()&rcvShutdown != 0 {
-		p.rx.mu.Unlock()
+		p.unlockRx()
 		if seg != nil {
 			s.ns.undoFlight(m, seg)
 			seg.free()
 		}
 		return unix.EPIPE
 	}
+	p.dropNote()
 	s.wmem.Add(charge)
+	p.rx.loan.told = true
+	defer p.unlockRx()
+	p.keepRoom()
 	if seg == nil && p.joinTail(s, b, creds, known, charge) {
-		p.rx.mu.Unlock()
-		p.queue.Notify(readable)
 		return 0
 	}
 	if seg == nil {
@@ -98,8 +100,6 @@ func (s *Socket) putStream(c vfs.Caller, p *Socket, m *socket.Msg, b []byte) abi
 		seg.at = ktime.Real()
 	}
 	p.rx.push(seg)
-	p.rx.mu.Unlock()
-	p.queue.Notify(readable)
 	return 0
 }
 
@@ -144,21 +144,22 @@ func (s *Socket) recvStream(m *socket.Msg, flags uint32) (int, abi.Errno) {
 	if s.state.Load() != stateConnected {
 		return 0, unix.EINVAL
 	}
-	s.rx.mu.Lock()
+	s.lockRx()
 	if s.rx.hasFiles() {
 		// Descriptors leave a queue under gcMu, which comes first.
-		s.rx.mu.Unlock()
+		s.unlockRx()
 		s.ns.gcMu.Lock()
 		defer s.ns.gcMu.Unlock()
-		s.rx.mu.Lock()
+		s.lockRx()
 	}
+	s.dropNote()
 	if s.rx.n == 0 {
-		s.rx.mu.Unlock()
+		s.unlockRx()
 		return s.recvEmpty()
 	}
 	var free *message
 	n := s.copyStream(m, flags, &free)
-	s.rx.mu.Unlock()
+	s.unlockRx()
 	if n > 0 {
 		s.MovePeekOff(n, flags&unix.MSG_PEEK != 0)
 	}
