@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ type lockList struct {
 	recs  []FileLock
 	flock []flockEntry
 	freed bool // a lock has gone: waiters are to try again
+	waits int  // how many stand in blocked.waits for this list
 	queue waiter.Queue
 }
 
@@ -181,28 +183,38 @@ func (list *lockList) wait(b Blocker, try func() (FileLock, bool), bl *blockedLo
 	entry := waiter.Entry{Listener: b}
 	list.queue.Register(&entry, waiter.In)
 	defer list.queue.Unregister(&entry)
-	defer bl.leave()
 	for {
 		if e := bl.enter(other.Owner); e != 0 {
+			bl.leave()
 			list.unlock()
 			return e
 		}
 		list.unlock()
-		if e := b.Block(0); e != 0 {
-			return e
-		}
+		e := b.Block(0)
 		list.mu.Lock()
-		if other, ok = try(); ok {
-			list.unlock()
-			return 0
+		if e == 0 {
+			if other, ok = try(); !ok {
+				continue
+			}
 		}
+		bl.leave()
+		list.unlock()
+		return e
 	}
 }
 
-// unlock lets waiters try: locks may have gone.
+// unlock lets waiters try: locks may have gone. Until they have, they wait for
+// nobody: whoever held the lock that they waited for may want one of theirs
+// meanwhile, which is no deadlock.
 func (list *lockList) unlock() {
 	freed := list.freed
 	list.freed = false
+	if freed && list.waits > 0 {
+		blocked.mu.Lock()
+		blocked.waits = slices.DeleteFunc(blocked.waits, func(w *blockedLock) bool { return w.list == list })
+		blocked.mu.Unlock()
+		list.waits = 0
+	}
 	list.mu.Unlock()
 	if freed {
 		list.queue.Notify(waiter.In)
@@ -210,15 +222,16 @@ func (list *lockList) unlock() {
 }
 
 // enter notes that bl waits for by; EDEADLK if by waits, directly or not, for
-// bl's own owner. Only POSIX locks are checked, as in Linux.
+// bl's own owner. Only POSIX locks are checked, as in Linux. list.mu is held.
 func (bl *blockedLock) enter(by any) abi.Errno {
 	blocked.mu.Lock()
 	defer blocked.mu.Unlock()
 	if _, posix := bl.lock.Owner.(*FDTable); posix && !bl.flock && waitsFor(by, bl.lock.Owner, 10) {
 		return unix.EDEADLK
 	}
-	if bl.by == nil {
+	if !slices.Contains(blocked.waits, bl) {
 		blocked.waits = append(blocked.waits, bl)
+		bl.list.waits++
 	}
 	bl.by = by
 	return 0
@@ -239,13 +252,12 @@ func waitsFor(owner, target any, depth int) bool {
 	return false
 }
 
+// leave ends the wait. list.mu is held.
 func (bl *blockedLock) leave() {
 	blocked.mu.Lock()
-	for i, w := range blocked.waits {
-		if w == bl {
-			blocked.waits = append(blocked.waits[:i], blocked.waits[i+1:]...)
-			break
-		}
+	if i := slices.Index(blocked.waits, bl); i >= 0 {
+		blocked.waits = slices.Delete(blocked.waits, i, i+1)
+		bl.list.waits--
 	}
 	blocked.mu.Unlock()
 }

@@ -87,6 +87,46 @@ func TestLockWaits(t *testing.T) {
 	}
 }
 
+// late is a task that has been woken, and has not come to run yet.
+type late struct{ runs chan struct{} }
+
+func (l late) Notified(*waiter.Entry, uint32) {}
+
+func (l late) Block(int64) abi.Errno {
+	<-l.runs
+	return 0
+}
+
+// signalled is a task whose wait is interrupted at once.
+type signalled struct{ waiter.Listener }
+
+func (signalled) Block(int64) abi.Errno { return unix.EINTR }
+
+// TestNoDeadlockWithWoken: who was woken waits for nobody, even before it has tried
+// again: to want a lock of its is no deadlock.
+func TestNoDeadlockWithWoken(t *testing.T) {
+	w := newWorld(t)
+	f, g := w.open("/f", unix.O_CREAT|unix.O_RDWR), w.open("/g", unix.O_CREAT|unix.O_RDWR)
+	defer f.DecRef()
+	defer g.DecRef()
+	a, b := vfs.NewFDTable(), vfs.NewFDTable()
+	const wr, un = unix.F_WRLCK, unix.F_UNLCK
+	vfs.SetLock(f, lock(wr, 0, 0, b), nil)
+	vfs.SetLock(g, lock(wr, 0, 0, a), nil)
+	task, done := late{make(chan struct{})}, make(chan abi.Errno)
+	go func() { done <- vfs.SetLock(f, lock(wr, 0, 0, a), task) }()
+	for len(blockedLocks()) == 0 {
+		// The other goroutine is on its way to wait.
+	}
+	w.want("unlock", vfs.SetLock(f, lock(un, 0, 0, b), nil), 0)
+	w.want("a lock of the woken one's", vfs.SetLock(g, lock(wr, 0, 0, b), signalled{newSleeper()}), unix.EINTR)
+	close(task.runs)
+	w.want("the wait", <-done, 0)
+	if n := len(blockedLocks()); n != 0 {
+		t.Errorf("%d waits are left", n)
+	}
+}
+
 func blockedLocks() (out []vfs.LockInfo) {
 	for _, l := range vfs.Locks() {
 		if l.Blocked {
