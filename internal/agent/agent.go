@@ -31,10 +31,11 @@ type Agent struct {
 	pidNS   int // the agent's own PID namespace
 	lastCap int
 
-	events    chan *agentpb.Event
-	spawned   chan struct{} // a hint for the reaper that there are children again
-	watchOnce sync.Once
-	inotify   int
+	events     chan *agentpb.Event
+	spawned    chan struct{} // a hint for the reaper that there are children again
+	watchOnce  sync.Once
+	forgetOnce sync.Once
+	inotify    int
 
 	ptsOnce sync.Once
 	pts     int // root of the agent's own devpts
@@ -62,7 +63,7 @@ const maxFiles = 1 << 20
 // Main is PID 1, and the rest of what package word has begun. It returns only what went wrong before the host could be told.
 func Main(version string) error {
 	a := &Agent{
-		version: version, initNanos: bootNanos(),
+		version: version, initNanos: word.First.Began,
 		events: make(chan *agentpb.Event, 64), spawned: make(chan struct{}, 1),
 		containers: make(map[string]*container), processes: make(map[int]*process),
 		storages: make(map[string]*storage), shared: make(map[string]bool),
@@ -80,7 +81,7 @@ func Main(version string) error {
 	}
 	a.options = parseOptions(string(cmdline))
 	debug = a.options.debug
-	say("main began at %.3f", float64(a.initNanos)/1e9)
+	say("it began at %.3f", float64(a.initNanos)/1e9)
 	if a.modules, err = newModules(dir); err != nil {
 		return err
 	}
@@ -126,6 +127,9 @@ func (a *Agent) protect() error {
 // serve answers the host until the channel ends for good.
 func (a *Agent) serve(ch channel) error {
 	a.channelNanos = bootNanos()
+	if word.First.FD >= 0 {
+		a.channelNanos = word.First.Opened
+	}
 	say("the channel is open")
 	go a.reap()
 	for {
@@ -139,9 +143,9 @@ func (a *Agent) serve(ch channel) error {
 		if err != nil {
 			return err
 		}
-		accept := agentconn.Accept
+		accept, said := agentconn.Accept, uint64(0)
 		if ch.takeGreeted() {
-			accept = agentconn.Greeted
+			accept, said = agentconn.Greeted, word.First.Answered
 		}
 		s, err := accept(conn)
 		if err != nil {
@@ -149,7 +153,9 @@ func (a *Agent) serve(ch channel) error {
 			conn.Close()
 			continue
 		}
-		a.helloNanos = bootNanos()
+		if a.helloNanos = said; said == 0 {
+			a.helloNanos = bootNanos()
+		}
 		say("the host has said hello")
 		a.mu.Lock()
 		a.session, a.snapshot = s, false

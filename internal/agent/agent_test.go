@@ -17,11 +17,11 @@ import (
 )
 
 func TestOptions(t *testing.T) {
-	o := parseOptions("console=ttyS0 bulkhead.channel=vsock bulkhead.port=other bulkhead.debug=1 quiet\n")
-	if o != (options{"vsock", "other", true}) {
+	o := parseOptions("console=ttyS0 bulkhead.channel=vsock bulkhead.port=other bulkhead.files=7 bulkhead.debug=1 quiet\n")
+	if o != (options{"vsock", "other", true, 7}) {
 		t.Errorf("%+v", o)
 	}
-	if o := parseOptions(""); o != (options{"virtio", agentpb.PortName, false}) {
+	if o := parseOptions(""); o != (options{"virtio", agentpb.PortName, false, 0}) {
 		t.Errorf("%+v", o)
 	}
 }

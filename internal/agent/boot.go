@@ -18,6 +18,7 @@ type options struct {
 	channel string // virtio or vsock
 	port    string
 	debug   bool
+	files   uint64 // that each virtiofsd may have open
 }
 
 func parseOptions(cmdline string) options {
@@ -29,6 +30,8 @@ func parseOptions(cmdline string) options {
 			o.channel = value
 		case "bulkhead.port":
 			o.port = value
+		case "bulkhead.files":
+			o.files = number(value)
 		case "bulkhead.debug":
 			o.debug = value == "1"
 		}

@@ -86,6 +86,7 @@ func (a *Agent) mountVirtiofs(s *agentpb.Storage, dir string) error {
 	if err := a.modules.load(agentpb.GroupVirtiofs); err != nil {
 		return err
 	}
+	a.forget()
 	// The device itself may still be on its way.
 	return a.retry(func() error {
 		var flags uintptr

@@ -28,6 +28,9 @@ type Greeting struct {
 	// read of it.
 	Said    bool
 	Pending []byte
+	// Nanoseconds after the kernel began: this package, the port opened, the
+	// Hello answered.
+	Began, Opened, Answered uint64
 }
 
 // First is the greeting of this boot.
@@ -53,6 +56,7 @@ func init() {
 	if syscall.Getpid() != 1 {
 		return
 	}
+	First.Began = bootNanos()
 	index, ok := readFile(modulesIndex)
 	if !ok { // not the agent's initramfs
 		return
@@ -150,7 +154,7 @@ func (g *Greeting) open() bool {
 		if g.Port = onlyPort("/dev"); g.Port != "" {
 			fd, err := syscall.Open("/dev/"+g.Port, syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 			if err == nil {
-				g.FD = fd
+				g.FD, g.Opened = fd, bootNanos()
 				return true
 			}
 		}
@@ -209,7 +213,7 @@ func (g *Greeting) answer() {
 	}
 	hello[10], hello[11] = 0, 0 // no flags; the nonce is the host's
 	if n, err := syscall.Write(g.FD, hello[:]); n == len(hello) && err == nil {
-		g.Said, g.Pending = true, nil
+		g.Said, g.Pending, g.Answered = true, nil, bootNanos()
 	}
 }
 

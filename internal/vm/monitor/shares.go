@@ -60,6 +60,9 @@ func (m *monitor) share(cfg *hypervisor.Config, tag string, cache virtiofs.Cache
 	if err != nil {
 		return fmt.Errorf("share %s: %w", tag, err)
 	}
+	if len(m.shares) == 0 { // a machine with shares is never a clone
+		cfg.Append += fmt.Sprintf(" bulkhead.files=%d", virtiofs.Files())
+	}
 	m.shares = append(m.shares, s)
 	cfg.Shares = append(cfg.Shares, hypervisor.Share{Tag: tag, Socket: s.Socket})
 	m.watchShare(s)

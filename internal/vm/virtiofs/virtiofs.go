@@ -78,6 +78,20 @@ func Find() (string, error) {
 	return "", errors.New("there is no virtiofsd, which volumes need: install it (Debian 12: apt-get install --no-install-recommends qemu-system-common)")
 }
 
+// maxFiles is how many files a virtiofsd may have open, if the host's hard limit is
+// no lower.
+const maxFiles = 1 << 20
+
+// Files is how many it may have here. It keeps one for each name that the guest's
+// kernel knows.
+func Files() uint64 {
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return maxFiles
+	}
+	return min(maxFiles, lim.Max)
+}
+
 // Start starts a daemon and connects to it.
 func Start(o Options) (*Server, error) {
 	program, err := Find()
@@ -115,7 +129,7 @@ func Start(o Options) (*Server, error) {
 	} else {
 		return nil, errors.New("volumes need a mount namespace, which may not be made here")
 	}
-	j.NoFile = 1 << 20
+	j.NoFile = maxFiles
 	j.Argv = []string{
 		program, "--fd=3", "--rlimit-nofile=0", "-f", "-o", "source=" + source,
 		"-o", "cache=" + string(o.Cache), "-o", "sandbox=chroot", "-o", "xattr", "-o", "no_posix_lock", "-o", "log_level=err", "--thread-pool-size=1",

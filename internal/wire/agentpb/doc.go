@@ -60,6 +60,7 @@
 //
 //	bulkhead.channel=…   above
 //	bulkhead.port=NAME   of the virtio-serial port, if not PortName
+//	bulkhead.files=N     files that a virtiofsd may have open
 //	bulkhead.debug=1     the agent says on the console what it does
 //
 // # A typical start
