@@ -23,10 +23,10 @@ type forgetter struct {
 }
 
 // What is written to drop_caches: names that nobody uses, or pages of files as
-// well, which keep the inodes of files that were read. Not a word in the log (4).
+// well, which keep the inodes of files that were read.
 const (
-	dropNames = "6"
-	dropAll   = "7"
+	dropNames = "2"
+	dropAll   = "3"
 )
 
 // look drops what has become too much. What stays is in use, or no volume's: only
@@ -63,7 +63,11 @@ func (a *Agent) forget() {
 		}
 		f := &forgetter{
 			limit: a.options.files, count: func() uint64 { return inodes(fd) },
-			drop: func(what string) { _ = os.WriteFile("/proc/sys/vm/drop_caches", []byte(what), 0) },
+			drop: func(what string) {
+				if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte(what), 0); err != nil {
+					say("drop_caches: %v", err)
+				}
+			},
 		}
 		go func() {
 			for {
