@@ -65,7 +65,12 @@ func (p *patchState) own() {
 // Hit notes a call of nr that came by SIGSYS from the instruction that ends at
 // ip, and patches the site if it is worth it. th is the calling thread.
 func (m *MemoryManager) Hit(th *platform.Thread, ip uint64, nr uint32) {
-	m.mu.Lock()
+	// The call may have changed memory by the reply that is still to come: whoever has
+	// mu may wait for that (settle), and we must not wait for him. There will be
+	// other calls from here.
+	if !m.mu.TryLock() {
+		return
+	}
 	defer m.mu.Unlock()
 	p := &m.patches
 	at := ip - 2

@@ -94,7 +94,10 @@ func sysShmdt(t *kernel.Task, a *Args) (uint64, abi.Errno) {
 		return 0, unix.EINVAL
 	}
 	seg.Detached(t.TGID())
-	for _, p := range parts {
+	for i, p := range parts {
+		if i > 0 { // who waits for the part before may hold what Munmap takes
+			t.Thread().Flush()
+		}
 		if e := t.MM().Munmap(t.Thread(), p.start, p.end-p.start); e != 0 {
 			return 0, e
 		}
