@@ -69,6 +69,9 @@ type Thread struct {
 // Process gives the host process.
 func (t *Thread) Process() *Process { return t.proc }
 
+// Events is how many events the thread has had (own goroutine).
+func (t *Thread) Events() uint32 { return t.policy.calls.Load() }
+
 // HostTID is the host's thread id, or 0 while the thread is still to be cloned.
 func (t *Thread) HostTID() int {
 	if tid := t.tid.Load(); tid != 0 {
