@@ -13,7 +13,7 @@ import (
 // Policies and priorities are kept and shown; the host's scheduler treats all
 // guest threads alike. Affinities place the guest's threads.
 func init() {
-	const kept = "settings are kept and shown; the host's scheduler does not follow them (a niced host thread hands over to its Sentry thread 1.4 to 1.6 times as slowly)"
+	const kept = "settings are kept and shown; the host's scheduler does not follow them"
 	register(
 		Row{Nr: unix.SYS_SCHED_SETPARAM, Name: "sched_setparam", Args: "pid ptr", Fn: sysSchedSetparam, Missing: kept},
 		Row{Nr: unix.SYS_SCHED_GETPARAM, Name: "sched_getparam", Args: "pid ptr", Fn: sysSchedGetparam},
