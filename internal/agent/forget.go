@@ -17,7 +17,8 @@ import (
 // forgetter watches the number of inodes, of which those of volumes are a part.
 type forgetter struct {
 	limit uint64 // of files that a virtiofsd may have open
-	floor uint64 // inodes that were left by the last time
+	base  uint64 // inodes that were there before any volume
+	floor uint64 // of more than that, those that were left by the last time
 	count func() uint64
 	drop  func(what string)
 }
@@ -32,15 +33,22 @@ const (
 // look drops what has become too much. What stays is in use, or no volume's: only
 // what comes on top of it is a reason to drop again.
 func (f *forgetter) look() {
-	n := f.count()
+	n := f.more()
 	if n < f.limit/4*3 || n < f.floor+f.limit/4 {
 		return
 	}
 	f.drop(dropNames)
-	if f.count() > f.limit/2 {
+	if f.more() > f.limit/2 {
 		f.drop(dropAll)
 	}
-	f.floor = f.count()
+	f.floor = f.more()
+}
+
+// more is how many inodes there are beside those of the beginning.
+func (f *forgetter) more() uint64 {
+	n := f.count()
+	f.base = min(f.base, n)
+	return n - f.base
 }
 
 // pace is how long the fastest walk takes for a part of the limit.
@@ -69,6 +77,7 @@ func (a *Agent) forget() {
 				}
 			},
 		}
+		f.base = f.count()
 		go func() {
 			for {
 				time.Sleep(f.pace())
