@@ -190,15 +190,11 @@ func archive(file, name string, program, before []byte) error {
 
 // round measures each thing once, ours and bare in turn.
 func (b *vmBench) round(t *table) error {
-	bare, err := b.bootBare()
-	if err != nil {
-		return err
+	for i := range vmBoots {
+		if err := b.boots(t, i%2 == 0); err != nil {
+			return err
+		}
 	}
-	ours, err := b.bootAgent()
-	if err != nil {
-		return err
-	}
-	t.add("VM: boot to the agent's first word", "bare init", "s", vmRatio, ours, bare)
 	for _, h := range []struct {
 		name, template string
 		limit          float64
@@ -209,17 +205,34 @@ func (b *vmBench) round(t *table) error {
 		}
 		t.add(h.name, "limit", "s", 1, time.Since(start).Seconds(), h.limit)
 	}
-	theirs, err := b.runBare()
-	if err != nil {
-		return err
+	for i := range vmPairs {
+		if err := b.programs(t, i%2 == 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// programs runs the program in a bare guest and in a container, in this order or
+// the other, and compares answers and times.
+func (b *vmBench) programs(t *table, bareFirst bool) (err error) {
+	var theirs, mine []figure
+	if bareFirst {
+		if theirs, err = b.runBare(); err != nil {
+			return err
+		}
 	}
 	out, err := b.container(vmProgram, "")
 	if err != nil {
 		return err
 	}
-	mine, err := figures(out)
-	if err != nil {
+	if mine, err = figures(out); err != nil {
 		return err
+	}
+	if !bareFirst {
+		if theirs, err = b.runBare(); err != nil {
+			return err
+		}
 	}
 	for i, f := range theirs {
 		if i >= len(mine) || mine[i].name != f.name || mine[i].answer != f.answer {
@@ -388,6 +401,32 @@ func (v *bareVM) await(word string) (string, error) {
 			return "", fmt.Errorf("a bare machine has not said %s within %v: %q", word, vmWait, raw)
 		}
 	}
+}
+
+// Pairs in a round, who begins by turns: of boots, and of whole programs.
+const (
+	vmBoots = 3
+	vmPairs = 2
+)
+
+// boots measures a bare boot and the agent's, in this order or the other.
+func (b *vmBench) boots(t *table, bareFirst bool) (err error) {
+	var bare, ours float64
+	if bareFirst {
+		if bare, err = b.bootBare(); err != nil {
+			return err
+		}
+	}
+	if ours, err = b.bootAgent(); err != nil {
+		return err
+	}
+	if !bareFirst {
+		if bare, err = b.bootBare(); err != nil {
+			return err
+		}
+	}
+	t.add("VM: boot to the agent's first word", "bare init", "s", vmRatio, ours, bare)
+	return nil
 }
 
 // bootBare gives the seconds to the smallest init's first word.
