@@ -75,14 +75,18 @@ func Do(o DoOptions) (int, error) {
 	}
 
 	onTerminal := o.terminal(&l.sentry.Process)
+	l.catching = make(chan *forwarder, 1)
+	go func() { l.catching <- newForwarder() }() // while the processes are started
 	r, err := l.run()
+	fw := l.forwarder
 	if err != nil {
+		if fw == nil {
+			fw = <-l.catching
+		}
+		fw.stop()
 		return ExitFailure, err
 	}
 	defer r.closeFiles()
-	// While the Sentry boots; a signal before now ends this process, and the
-	// kernel the others.
-	fw := newForwarder()
 	if onTerminal {
 		if fw.term, err = openTerminal(o.Stdin); err != nil {
 			r.kill()

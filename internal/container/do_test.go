@@ -93,6 +93,51 @@ func TestDoForwardsSignals(t *testing.T) {
 	}
 }
 
+// TestDoCatchesBeforeItStarts: nothing of the sandbox runs before signals are
+// caught, however slow that is.
+func TestDoCatchesBeforeItStarts(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	o := DoOptions{Args: []string{"echo", "ready"}, Stdin: devNull(t), Stdout: w, Stderr: os.Stderr}
+	l, err := o.launch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.catching = make(chan *forwarder)
+	caught := make(chan bool, 1)
+	go func() {
+		defer w.Close()
+		run, err := l.run()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer run.closeFiles()
+		defer l.forwarder.stop()
+		if status, err := run.sentry.wait(); err != nil || status.ExitStatus() != 0 {
+			t.Errorf("status %v, error %v", status, err)
+		}
+		run.reapGofer()
+	}()
+	go func() {
+		time.Sleep(200 * time.Millisecond) // what must not run has had its time
+		caught <- true
+		l.catching <- newForwarder()
+	}()
+	buf := make([]byte, 16)
+	if n, _ := r.Read(buf); string(buf[:n]) != "ready\n" {
+		t.Fatalf("output %q", buf[:n])
+	}
+	select {
+	case <-caught:
+	default:
+		t.Error("the command ran before signals were caught")
+	}
+}
+
 func TestDoConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	for _, d := range []string{"root/etc", "root/work", "vol/sub"} {

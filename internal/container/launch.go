@@ -56,6 +56,10 @@ type launch struct {
 	// they end.
 	admit  func(r *running) error
 	cgroup bool // admit makes cgroups
+	// catching, if not nil, gives the forwarder, which is waited for before the
+	// configuration is sent: see aware.
+	catching  chan *forwarder
+	forwarder *forwarder
 	// nursery, if not nil, has the cgroups that the processes are to be born
 	// in; it becomes nil where that cannot be, and they have to be moved.
 	nursery *nursery
@@ -131,6 +135,7 @@ func (l *launch) run() (r *running, err error) {
 	if err := sendConfig(goferConfW, &l.gofer); err != nil {
 		return r, fmt.Errorf("configuring the Gofer: %w", err)
 	}
+	l.aware()
 	if err := sendConfig(sentryConfW, &l.sentry); err != nil {
 		return r, fmt.Errorf("configuring the Sentry: %w", err)
 	}
@@ -178,6 +183,7 @@ func (l *launch) runVM(r *running, files *closer) error {
 		}
 	}
 	confR.Close()
+	l.aware()
 	raw, err := l.encodeVM()
 	if err == nil {
 		err = sendRaw(confW, raw)
@@ -186,6 +192,15 @@ func (l *launch) runVM(r *running, files *closer) error {
 		return fmt.Errorf("configuring the VM's monitor: %w", err)
 	}
 	return nil
+}
+
+// aware waits until signals are caught. Before the sandbox has its configuration
+// nothing of it runs, so that nobody can answer to its first output with a signal
+// that is lost.
+func (l *launch) aware() {
+	if l.catching != nil {
+		l.forwarder = <-l.catching
+	}
 }
 
 func sendConfig(w *os.File, config any) error {
