@@ -245,6 +245,7 @@ func (n *notifier) addFD(t *Task, a *addFD) (uint64, abi.Errno) {
 		n.mu.Unlock()
 		return 0, e
 	}
+	a.File.IncRef() // who asks may be killed before it is done
 	c.adds = append(c.adds, a)
 	n.mu.Unlock()
 	rouse(c.task)
@@ -277,6 +278,7 @@ func (n *notifier) takeBack(c *notification, a *addFD) bool {
 	for i, x := range c.adds {
 		if x == a {
 			c.adds = append(c.adds[:i:i], c.adds[i+1:]...)
+			a.File.DecRef()
 			return true
 		}
 	}

@@ -56,7 +56,8 @@ type NotifyReply struct {
 }
 
 // addFD is a descriptor that the waiting task is to give itself
-// (SECCOMP_IOCTL_NOTIF_ADDFD).
+// (SECCOMP_IOCTL_NOTIF_ADDFD). While it is in a notification's adds it holds its
+// file; whoever takes it out has that hold.
 type addFD struct {
 	SeccompAddFD
 	by   *Task // who waits for it
@@ -99,6 +100,7 @@ func (n *notifier) ask(t *Task, d *bpf.Data) (SeccompVerdict, uint64, abi.Errno)
 	}
 	n.mu.Unlock()
 	for _, a := range left {
+		a.File.DecRef()
 		rouse(a.by)
 	}
 	switch {
@@ -158,7 +160,6 @@ func (n *notifier) goesOn(c *notification, deaf bool) bool {
 func (n *notifier) add(t *Task, c *notification, a *addFD) {
 	limit := t.tg.LimitCur(RLIMIT_NOFILE)
 	fd, e := a.NewFD, abi.Errno(0)
-	a.File.IncRef()
 	if a.Set {
 		e = t.fds.InstallAt(t, a.File, fd, a.Cloexec, limit)
 	} else if fd, e = t.fds.Install(a.File, 0, a.Cloexec, limit); e == unix.EINVAL {
