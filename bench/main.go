@@ -3,7 +3,7 @@
 // prints medians of paired ratios beside what each may cost. It checks the
 // programs' answers.
 //
-//	go run ./bench [-rounds N] [-bulkhead bin/bulkhead] [-wall sentry|vm] [-enforce]
+//	go run ./bench [-rounds N] [-bulkhead bin/bulkhead] [-wall sentry|vm] [-only REGEXP] [-enforce]
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -43,19 +44,25 @@ func main() {
 	rounds := flag.Int("rounds", 7, "rounds of each comparison")
 	bin := flag.String("bulkhead", "bin/bulkhead", "the binary to measure")
 	wall := flag.String("wall", "", "sentry or vm: that wall's rows alone")
+	only := flag.String("only", "", "of the VM wall, the parts that match alone: boot, hello, programs, memory")
 	enforce := flag.Bool("enforce", false, "exit 1 if a figure is over its limit")
 	flag.Parse()
+	parts, err := regexp.Compile(*only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -only:", err)
+		os.Exit(2)
+	}
 	if err := private(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	if err := run(*bin, *wall, *rounds, *enforce); err != nil {
+	if err := run(*bin, *wall, parts, *rounds, *enforce); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin, wall string, rounds int, enforce bool) error {
+func run(bin, wall string, parts *regexp.Regexp, rounds int, enforce bool) error {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
 		return err
@@ -86,7 +93,7 @@ func run(bin, wall string, rounds int, enforce bool) error {
 		}
 	}
 	if wall != "sentry" {
-		if err := t.vmWall(dir, bin, rounds); err != nil {
+		if err := t.vmWall(dir, bin, parts, rounds); err != nil {
 			return err
 		}
 	}
