@@ -157,6 +157,7 @@ func (c *Cache) get(kind, key string, make func(*os.File) error) (*Entry, error)
 		return nil, err
 	}
 	e.Made = true
+	c.prune(time.Now(), c.room()) // at no other time: what is found is found at once
 	return e, nil
 }
 
@@ -235,23 +236,34 @@ func (k *key) file(path string, info os.FileInfo) {
 	}
 }
 
-func (k *key) sum() string { return hex.EncodeToString(k.h.Sum(nil))[:40] }
+// keyDigits are a key's hexadecimal digits.
+const keyDigits = 40
 
-// Limits of what Prune leaves.
+func (k *key) sum() string { return hex.EncodeToString(k.h.Sum(nil))[:keyDigits] }
+
+// Limits of what prune leaves.
 const (
-	keepBytes = 4 << 30
+	keepBytes = 4 << 30 // at least, and a tenth of the file system
 	keepAge   = 14 * 24 * time.Hour
 	keepLeast = time.Hour // an entry used since is kept whatever the size
 )
 
-// Prune takes away what was not used for two weeks, the longest unused beyond
-// 4 GiB, and what makers that have died left. What is in use stays.
-func (c *Cache) Prune() error { return c.prune(time.Now(), keepBytes) }
+// room is how many bytes the cache may have.
+func (c *Cache) room() int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(c.dir, &st) != nil {
+		return keepBytes
+	}
+	return max(keepBytes, int64(st.Blocks)*st.Bsize/10)
+}
 
-func (c *Cache) prune(now time.Time, limit int64) error {
+// prune takes away what was not used for two weeks, the longest unused beyond
+// the limit, and what makers that have died left. What is in use stays, and so
+// does what is no entry. What cannot be taken away is tried again the next time.
+func (c *Cache) prune(now time.Time, limit int64) {
 	list, err := os.ReadDir(c.dir)
 	if err != nil {
-		return fmt.Errorf("the VM's cache: %w", err)
+		return
 	}
 	var entries []cached
 	var total int64
@@ -271,6 +283,9 @@ func (c *Cache) prune(now time.Time, limit int64) error {
 			}
 			continue
 		}
+		if i := strings.LastIndexByte(name, '-'); len(name)-i-1 != keyDigits {
+			continue
+		}
 		st := info.Sys().(*syscall.Stat_t)
 		entries = append(entries, cached{name, st.Blocks * 512, time.Unix(st.Atim.Unix())})
 		total += st.Blocks * 512
@@ -284,7 +299,6 @@ func (c *Cache) prune(now time.Time, limit int64) error {
 			}
 		}
 	}
-	return nil
 }
 
 type cached struct {

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,7 @@ func TestCacheFailedMaker(t *testing.T) {
 func TestPrune(t *testing.T) {
 	c := testCache(t)
 	entry := func(key string) *Entry {
-		e, err := c.get("kind", key, func(w *os.File) error { _, err := w.Write(make([]byte, 1<<20)); return err })
+		e, err := c.get("kind", fmt.Sprintf("%040s", key), func(w *os.File) error { _, err := w.Write(make([]byte, 1<<20)); return err })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,18 +95,17 @@ func TestPrune(t *testing.T) {
 	defer making.Close()
 	busy := filepath.Join(c.dir, "kind-busy.new.1")
 	write(t, busy, "half")
-	if err := c.prune(now, 3<<20); err != nil { // there are four of 1 MiB
-		t.Fatal(err)
-	}
-	for path, want := range map[string]bool{used.Path: true, old.Path: true, older.Path: false, fresh.Path: true, litter: false, busy: true} {
+	note := filepath.Join(c.dir, "host.json")
+	write(t, note, "no entry")
+	os.Chtimes(note, now.Add(-40*24*time.Hour), now)
+	c.prune(now, 3<<20) // there are four of 1 MiB
+	for path, want := range map[string]bool{note: true, used.Path: true, old.Path: true, older.Path: false, fresh.Path: true, litter: false, busy: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Errorf("%s: %v, want it there: %v", filepath.Base(path), err, want)
 		}
 	}
 	used.Close()
-	if err := c.prune(now, 3<<20); err != nil {
-		t.Fatal(err)
-	}
+	entry("another") // who makes one prunes
 	if _, err := os.Stat(used.Path); err == nil {
 		t.Error("what was not used for 40 days is there")
 	}
