@@ -212,8 +212,18 @@ func (g *Greeting) answer() {
 		return
 	}
 	hello[10], hello[11] = 0, 0 // no flags; the nonce is the host's
-	if n, err := syscall.Write(g.FD, hello[:]); n == len(hello) && err == nil {
-		g.Said, g.Pending, g.Answered = true, nil, bootNanos()
+	// What the host writes may be there before the driver has heard that the host
+	// is connected: until then there is no room for an answer (EAGAIN).
+	for range looks {
+		n, err := syscall.Write(g.FD, hello[:])
+		if n == len(hello) && err == nil {
+			g.Said, g.Pending, g.Answered = true, nil, bootNanos()
+			return
+		}
+		if n > 0 || err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+			return
+		}
+		rest()
 	}
 }
 
