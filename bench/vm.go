@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,7 @@ const (
 // vmBench is what the rounds have in common.
 type vmBench struct {
 	dir, bin string
+	parts    *regexp.Regexp // what is measured
 	driver   *qemu.Driver
 	config   hypervisor.Config // of a bare machine, without files
 	agent    string            // initramfs
@@ -56,7 +59,7 @@ type vmBench struct {
 }
 
 // vmWall adds the VM wall's rows; why it cannot is said, and no error.
-func (t *table) vmWall(parent, bin string, rounds int) error {
+func (t *table) vmWall(parent, bin string, parts *regexp.Regexp, rounds int) error {
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "the VM wall's rows need root")
 		return nil
@@ -71,7 +74,7 @@ func (t *table) vmWall(parent, bin string, rounds int) error {
 		return err
 	}
 	defer os.RemoveAll(dir) // plain files alone
-	b := &vmBench{dir: dir, bin: bin, driver: &qemu.Driver{Program: program}}
+	b := &vmBench{dir: dir, bin: bin, parts: parts, driver: &qemu.Driver{Program: program}}
 	if err := b.prepare(); err != nil {
 		return fmt.Errorf("the VM wall: %w", err)
 	}
@@ -87,6 +90,9 @@ func (t *table) vmWall(parent, bin string, rounds int) error {
 			return fmt.Errorf("the VM wall: %w", err)
 		}
 		longest = max(longest, time.Since(start))
+	}
+	if !parts.MatchString("memory") {
+		return nil
 	}
 	return b.memory(t)
 }
@@ -191,6 +197,9 @@ func archive(file, name string, program, before []byte) error {
 // round measures each thing once, ours and bare in turn.
 func (b *vmBench) round(t *table) error {
 	for i := range vmBoots {
+		if !b.parts.MatchString("boot") {
+			break
+		}
 		if err := b.boots(t, i%2 == 0); err != nil {
 			return err
 		}
@@ -199,6 +208,9 @@ func (b *vmBench) round(t *table) error {
 		name, template string
 		limit          float64
 	}{{"VM: run of hello from a template", "on", vmHelloClone}, {"VM: run of hello, cold", "off", vmHelloCold}} {
+		if !b.parts.MatchString("hello") {
+			break
+		}
 		start := time.Now()
 		if out, err := b.container(vmHello, h.template); err != nil || out != "hello\n" {
 			return fmt.Errorf("%s: %q %w", h.name, out, err)
@@ -206,6 +218,9 @@ func (b *vmBench) round(t *table) error {
 		t.add(h.name, "limit", "s", 1, time.Since(start).Seconds(), h.limit)
 	}
 	for i := range vmPairs {
+		if !b.parts.MatchString("programs") {
+			break
+		}
 		if err := b.programs(t, i%2 == 0); err != nil {
 			return err
 		}
@@ -335,11 +350,11 @@ type bareVM struct {
 	started time.Time
 }
 
-func (b *vmBench) start(initrd, appended string, share *os.File, disk bool) (*bareVM, error) {
+func (b *vmBench) start(initrd, line string, share *os.File, disk bool) (*bareVM, error) {
 	b.n++
 	v := &bareVM{console: filepath.Join(b.dir, fmt.Sprint("console", b.n))}
 	cfg := b.config
-	cfg.Initrd, cfg.Append = initrd, cfg.Append+appended
+	cfg.Initrd, cfg.Append = initrd, line
 	cfg.Memory = hypervisor.RAM{Path: filepath.Join("/dev/shm", fmt.Sprintf("bulkhead-bench-%d-%d", os.Getpid(), b.n)), Bytes: vmMemory}
 	ram, err := os.OpenFile(cfg.Memory.Path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -409,11 +424,22 @@ const (
 	vmPairs = 2
 )
 
-// boots measures a bare boot and the agent's, in this order or the other.
+// boots measures the agent's boot, and a bare one with the kernel as it comes and
+// with what is left out of ours left out, in this order or the other.
 func (b *vmBench) boots(t *table, bareFirst bool) (err error) {
-	var bare, ours float64
+	var ours float64
+	var bare [2]float64
+	lines := [2]string{strings.ReplaceAll(b.config.Append, guest.NoTraceTables, ""), b.config.Append}
+	all := func() error {
+		for i, line := range lines {
+			if bare[i], err = b.bootBare(line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if bareFirst {
-		if bare, err = b.bootBare(); err != nil {
+		if err := all(); err != nil {
 			return err
 		}
 	}
@@ -421,17 +447,20 @@ func (b *vmBench) boots(t *table, bareFirst bool) (err error) {
 		return err
 	}
 	if !bareFirst {
-		if bare, err = b.bootBare(); err != nil {
+		slices.Reverse(lines[:])
+		if err := all(); err != nil {
 			return err
 		}
+		slices.Reverse(bare[:])
 	}
-	t.add("VM: boot to the agent's first word", "bare init", "s", vmRatio, ours, bare)
+	t.add("VM: boot to the agent's first word", "bare init", "s", vmRatio, ours, bare[0])
+	t.add("VM: the same, to a bare init without trace tables", "bare init", "s", 0, ours, bare[1])
 	return nil
 }
 
 // bootBare gives the seconds to the smallest init's first word.
-func (b *vmBench) bootBare() (float64, error) {
-	v, err := b.start(b.initBare, "", nil, false)
+func (b *vmBench) bootBare(line string) (float64, error) {
+	v, err := b.start(b.initBare, line, nil, false)
 	if err != nil {
 		return 0, err
 	}
@@ -442,7 +471,7 @@ func (b *vmBench) bootBare() (float64, error) {
 
 // bootAgent gives the seconds to the agent's.
 func (b *vmBench) bootAgent() (float64, error) {
-	v, err := b.start(b.agent, "", nil, false)
+	v, err := b.start(b.agent, b.config.Append, nil, false)
 	if err != nil {
 		return 0, err
 	}
@@ -470,7 +499,7 @@ func (b *vmBench) runBare() ([]figure, error) {
 	}
 	defer s.Kill()
 	defer s.Socket.Close()
-	v, err := b.start(b.bench, " rdinit=/vmbench -- bare", s.Socket, true)
+	v, err := b.start(b.bench, b.config.Append+" rdinit=/vmbench -- bare", s.Socket, true)
 	if err != nil {
 		return nil, err
 	}

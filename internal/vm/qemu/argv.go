@@ -69,7 +69,7 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 	a = append(a, kernel(cfg)...)
 	a = append(a,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", fdMonitor), "-mon", "chardev=qmp,mode=control",
-		"-device", dev("serial", ""),
+		"-device", dev("serial", ",max_ports=2"), // two queues for each that there may be; port 0 is the console's
 		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fdChannel),
 		"-device", "virtserialport,chardev=agent,name=dev.bulkhead.agent",
 		"-object", "rng-random,id=entropy,filename=/dev/urandom",
