@@ -45,7 +45,8 @@ type bundle struct {
 }
 
 // loadBundle reads and checks the bundle in dir ("" is the current directory).
-func loadBundle(dir string, warn func(string, ...any)) (*bundle, error) {
+// wall is where it goes if it does not say itself.
+func loadBundle(dir string, wall Wall, warn func(string, ...any)) (*bundle, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %q: %w", dir, err)
@@ -60,7 +61,7 @@ func loadBundle(dir string, warn func(string, ...any)) (*bundle, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	b := &bundle{dir: abs, config: cfg}
-	if err := cfg.validate(warn); err != nil {
+	if err := cfg.validate(wall, warn); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return b, b.findRoot()

@@ -72,6 +72,9 @@ func (c *creation) configure() (*os.File, error) {
 	if c.rec.Wall == WallVM {
 		l.sentry.DeviceRules = deviceRulesOf(cfg.Linux.Resources)
 		l.forVM(vmOptions(cfg.Annotations), c.dir)
+		if err := c.joinPod(ns); err != nil {
+			return nil, err
+		}
 	}
 	return c.network(ns[specs.NetworkNamespace])
 }

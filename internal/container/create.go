@@ -61,14 +61,11 @@ func (rt *Runtime) create(o *CreateOptions) (c *creation, err error) {
 	}
 	trees := make(chan map[string]v1Tree, 1)
 	go func() { trees <- v1Trees() }() // while config.json is read
-	b, err := loadBundle(o.Bundle, rt.Warn)
+	b, err := loadBundle(o.Bundle, rt.Wall, rt.Warn)
 	if err != nil {
 		return nil, err
 	}
-	wall := rt.Wall
-	if w := b.config.Annotations[WallAnnotation]; w != "" {
-		wall = Wall(w)
-	}
+	wall := b.config.wall(rt.Wall)
 	if err := CheckWall(wall); err != nil {
 		return nil, err
 	}
@@ -136,6 +133,12 @@ func (c *creation) make() error {
 		return err
 	}
 	defer listener.Close()
+	if c.launch.pod != nil {
+		defer c.launch.pod.Close()
+	}
+	if err := c.placeTrees(); err != nil {
+		return err
+	}
 	if err := c.makeNursery(); err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func checkJSON(raw []byte) (err error, warnings string) {
 	warn := func(format string, a ...any) { warnings += format + "\n"; _ = a }
 	cfg, err := parseConfig(raw, warn)
 	if err == nil {
-		err = cfg.validate(warn)
+		err = cfg.validate(WallSentry, warn)
 	}
 	return err, warnings
 }
@@ -303,7 +303,7 @@ func TestDevicesWithoutDriver(t *testing.T) {
 func TestBundleFiles(t *testing.T) {
 	dir := t.TempDir()
 	load := func() error {
-		_, err := loadBundle(dir, func(string, ...any) {})
+		_, err := loadBundle(dir, WallSentry, func(string, ...any) {})
 		return err
 	}
 	if err := load(); err == nil || !strings.Contains(err.Error(), "config.json") {
@@ -346,7 +346,7 @@ func FuzzConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		warn := func(string, ...any) {}
 		cfg, err := parseConfig(raw, warn)
-		if err != nil || cfg.validate(warn) != nil {
+		if err != nil || cfg.validate(WallSentry, warn) != nil {
 			return
 		}
 		processOf(cfg.Process)

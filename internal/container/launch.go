@@ -65,6 +65,9 @@ type launch struct {
 	nursery *nursery
 	// vm, if not nil, says that a VM's monitor is to be started, and no Gofer.
 	vm *wire.VMOptions
+	// pod, if not nil, is the control socket of a pod's monitor, which the
+	// container joins: what is started stands for it.
+	pod *os.File
 }
 
 // running is a sandbox that has been started.

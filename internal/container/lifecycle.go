@@ -187,8 +187,12 @@ func (c *Container) destroyProcesses() bool {
 	return ended
 }
 
-// remove removes the cgroups and the state directory.
+// remove takes the trees out of the pod, and removes the cgroups and the state
+// directory.
 func (c *Container) remove() error {
+	if err := c.leavePod(); err != nil {
+		return err
+	}
 	if err := c.openCgroup().remove(); err != nil {
 		return err
 	}

@@ -33,9 +33,13 @@ func (c *creation) network(ns *specs.LinuxNamespace) (*os.File, error) {
 	cfg := c.bundle.config
 	c.rec.Loopback = cfg.Annotations[networkAnnotation] == "loopback" || ns == nil
 	for key, value := range podSandbox {
-		if cfg.Annotations[key] == value {
+		// A pod's VM is its sandbox container's, and so are the interfaces.
+		if cfg.Annotations[key] == value && c.rec.Wall != WallVM {
 			c.rec.Loopback = true
 		}
+	}
+	if c.rec.Pod != "" {
+		c.rec.Loopback = true // the pod's VM has the interfaces
 	}
 	if c.rec.Loopback {
 		s.Network.Mode = wire.NetworkLoopback

@@ -46,6 +46,14 @@ const (
 // command line.
 const WallAnnotation = "dev.bulkhead.wall"
 
+// wall is what a configuration asks for, else the default.
+func (cfg *Config) wall(otherwise Wall) Wall {
+	if w := cfg.Annotations[WallAnnotation]; w != "" {
+		return Wall(w)
+	}
+	return otherwise
+}
+
 // sentrySandbox speaks the control protocol to a Sentry: every call has a
 // connection of its own, so that none waits behind another.
 type sentrySandbox struct {

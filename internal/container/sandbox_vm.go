@@ -156,6 +156,11 @@ func (l *launch) startMonitor(r *running, control, conf, ready *os.File) error {
 	}
 	files := []*os.File{l.stdio[0], l.stdio[1], l.stdio[2], control, conf, ready}
 	args := []string{"monitor", "--control-fd=3", "--config-fd=4", "--ready-fd=5"}
+	if l.pod != nil {
+		args[0] = "member"
+		args = append(args, fmt.Sprint("--pod-fd=", len(files)))
+		files = append(files, l.pod)
+	}
 	if l.start {
 		args = append(args, "--start")
 	}

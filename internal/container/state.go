@@ -45,6 +45,11 @@ type record struct {
 	// Loopback: no interface is taken over from the network namespace.
 	Loopback bool        `json:"loopback,omitempty"`
 	Limits   wire.Limits `json:"limits"`
+	// Pod is the sandbox container whose VM it has joined, under the name PodName
+	// and with PodTrees trees; empty: none.
+	Pod      string `json:"pod,omitempty"`
+	PodName  string `json:"podName,omitempty"`
+	PodTrees int    `json:"podTrees,omitempty"`
 }
 
 // cgroupRecord is how to find a container's cgroups again.

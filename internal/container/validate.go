@@ -12,6 +12,7 @@ import (
 // checker collects what is wrong with a configuration: all of it, so that one
 // run shows everything there is to mend.
 type checker struct {
+	joins bool // a pod's VM, whose namespaces it may have
 	errs []error
 	warn func(string, ...any)
 }
@@ -39,9 +40,12 @@ func (c *checker) treatField(set bool, path string) { c.treat(set, path, path) }
 func (c *checker) err() error { return errors.Join(c.errs...) }
 
 // validate checks a configuration, and warns of what is well-formed and has no
-// effect here.
-func (cfg *Config) validate(warn func(string, ...any)) error {
+// effect here, behind this wall unless an annotation names the other.
+func (cfg *Config) validate(wall Wall, warn func(string, ...any)) error {
 	c := &checker{warn: warn}
+	if _, joins := podPart(cfg.Annotations); joins != "" {
+		c.joins = cfg.wall(wall) == WallVM
+	}
 	c.version(cfg.Version)
 	c.treatField(len(cfg.Solaris) > 0, "solaris")
 	c.treatField(len(cfg.Windows) > 0, "windows")

@@ -49,9 +49,9 @@ func (c *checker) linux(cfg *Config, l *specs.Linux) {
 var personalities = map[specs.LinuxPersonalityDomain]uint32{specs.PerLinux: 0, specs.PerLinux32: 8}
 
 // namespaces checks which kinds the container has of its own. The guest kernel
-// is one per container, so a kind can be neither shared with the host nor,
-// network apart, joined: except where a pod's containers would ask for it and
-// only names differ.
+// is one per container, or per pod behind the VM wall, so a kind can be neither
+// shared with the host nor, network apart, joined: except where a pod's containers
+// would ask for it and only names differ, or are in one VM.
 func (c *checker) namespaces(cfg *Config, l *specs.Linux) map[specs.LinuxNamespaceType]*specs.LinuxNamespace {
 	have := make(map[specs.LinuxNamespaceType]*specs.LinuxNamespace)
 	for i := range l.Namespaces {
@@ -68,11 +68,11 @@ func (c *checker) namespaces(cfg *Config, l *specs.Linux) map[specs.LinuxNamespa
 		switch ns.Type {
 		case specs.NetworkNamespace, specs.UTSNamespace:
 		case specs.IPCNamespace:
-			if ns.Path != "" {
+			if ns.Path != "" && !c.joins {
 				c.warn("%s.path has no effect: each container has System V IPC and message queues of its own", path)
 			}
 		case specs.PIDNamespace, specs.MountNamespace, specs.UserNamespace, specs.CgroupNamespace:
-			if ns.Path != "" {
+			if ns.Path != "" && !(c.joins && ns.Type == specs.PIDNamespace) {
 				c.errorf(path+".path", "refused: the %s namespace of another container cannot be joined; each has a kernel of its own", ns.Type)
 			}
 		case specs.TimeNamespace:

@@ -73,12 +73,18 @@ const (
 	MethodUpdate    Method = "Update"    // Limits → nothing
 	MethodShutdown  Method = "Shutdown"  // nothing → nothing; kills every task, then the Sentry exits
 	MethodReport    Method = "Report"    // nothing → ReportResult: what everything in the sandbox waits for
+
+	// Of a VM that is a pod's (control_pod.go).
+	MethodPlace Method = "Place" // nothing → nothing, and descriptors
+	MethodJoin  Method = "Join"  // JoinArgs + descriptors → nothing
 )
 
 // request and reply are the JSON of the two directions.
 type request struct {
-	Method Method          `json:"method"`
-	Args   json.RawMessage `json:"args,omitempty"`
+	Method Method `json:"method"`
+	// Container is a further one of a pod, by the name that it joined with.
+	Container string          `json:"container,omitempty"`
+	Args      json.RawMessage `json:"args,omitempty"`
 }
 
 type reply struct {

@@ -126,6 +126,9 @@ func closeAll(fds []int) {
 // ControlClient is the lifecycle's end of one control connection. Calls take
 // turns: one that waits should have a client of its own.
 type ControlClient struct {
+	// Container, if not empty, is whom the requests are about, in a pod's VM.
+	Container string
+
 	fd int
 
 	mu sync.Mutex // held from request to reply
@@ -143,6 +146,13 @@ func DialControl(path string) (*ControlClient, error) {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
 	defer unix.Close(ref)
+	return dialControl(path, ref)
+}
+
+// DialControlFD connects to the control socket that ref was opened on, with O_PATH.
+func DialControlFD(ref int) (*ControlClient, error) { return dialControl("of the pod", ref) }
+
+func dialControl(path string, ref int) (*ControlClient, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -163,40 +173,66 @@ func (c *ControlClient) Close() error {
 // Call sends one request and waits for its answer. args and result may be nil.
 // A refusal by the Sentry is a *ControlError.
 func (c *ControlClient) Call(method Method, args any, fds []int, result any) error {
-	body, err := encodeRequest(method, args)
+	got, err := c.call(method, args, fds, result)
+	closeAll(got)
+	return err
+}
+
+// Place asks for where a pod's trees are put: PlaceFDs descriptors, the caller's.
+func (c *ControlClient) Place() ([]int, error) {
+	got, err := c.call(MethodPlace, nil, nil, nil)
+	if err == nil && len(got) != PlaceFDs {
+		err = fmt.Errorf("%s: %d descriptors; want %d", MethodPlace, len(got), PlaceFDs)
+	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+		closeAll(got)
+		return nil, err
+	}
+	return got, nil
+}
+
+// Ended waits until the other side has closed the connection, on which nothing
+// more is asked.
+func (c *ControlClient) Ended() {
+	_, fds, _ := readFrame(c.fd)
+	closeAll(fds)
+}
+
+// call gives the descriptors of the answer, too.
+func (c *ControlClient) call(method Method, args any, fds []int, result any) (got []int, err error) {
+	body, err := encodeRequest(method, c.Container, args)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", method, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := writeFrame(c.fd, body, fds); err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+		return nil, fmt.Errorf("%s: %w", method, err)
 	}
 	answer, got, err := readFrame(c.fd)
-	closeAll(got) // no reply carries descriptors
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+		return nil, fmt.Errorf("%s: %w", method, err)
 	}
 	if result == nil && string(answer) == emptyReply {
-		return nil
+		return got, nil
 	}
 	var rep reply
 	if err := json.Unmarshal(answer, &rep); err != nil {
-		return fmt.Errorf("%s: malformed reply: %w", method, err)
+		return got, fmt.Errorf("%s: malformed reply: %w", method, err)
 	}
 	if rep.Error != nil {
-		return rep.Error
+		return got, rep.Error
 	}
 	if result == nil {
-		return nil
+		return got, nil
 	}
 	if err := json.Unmarshal(rep.Result, result); err != nil {
-		return fmt.Errorf("%s: malformed reply: %w", method, err)
+		return got, fmt.Errorf("%s: malformed reply: %w", method, err)
 	}
-	return nil
+	return got, nil
 }
 
 // plainStart is the Start that needs no arguments, emptyReply the answer to what
@@ -207,11 +243,11 @@ const (
 	emptyReply = "{}"
 )
 
-func encodeRequest(method Method, args any) ([]byte, error) {
-	if a, ok := args.(StartArgs); ok && method == MethodStart && a.Network == nil {
+func encodeRequest(method Method, container string, args any) ([]byte, error) {
+	if a, ok := args.(StartArgs); ok && method == MethodStart && a.Network == nil && container == "" {
 		return []byte(plainStart), nil
 	}
-	req := request{Method: method}
+	req := request{Method: method, Container: container}
 	if args != nil {
 		raw, err := json.Marshal(args)
 		if err != nil {

@@ -60,12 +60,14 @@ func ServeControl(fd int, h ControlHandler) error {
 
 func serveControlConn(fd int, h ControlHandler) error {
 	defer unix.Close(fd)
+	s := session{h: h}
+	defer s.end()
 	for {
 		body, fds, err := readFrame(fd)
 		if err != nil {
 			return err
 		}
-		if err := answer(fd, h, body, fds); err != nil {
+		if err := s.answer(fd, body, fds); err != nil {
 			return err
 		}
 	}
@@ -74,15 +76,27 @@ func serveControlConn(fd int, h ControlHandler) error {
 // answering counts the requests that were read and have no answer yet.
 var answering atomic.Int32
 
-func answer(fd int, h ControlHandler, body []byte, fds []int) error {
+// session is one connection.
+type session struct {
+	h      ControlHandler
+	joined []string // containers that live as long as it does
+}
+
+func (s *session) end() {
+	for _, name := range s.joined {
+		s.h.(PodHandler).Gone(name)
+	}
+}
+
+func (s *session) answer(fd int, body []byte, fds []int) error {
 	answering.Add(1)
 	defer answering.Add(-1)
-	result, err := dispatchControl(h, body, fds)
+	result, out, err := s.dispatch(body, fds)
 	raw, merr := marshalReply(result, err)
 	if merr != nil {
 		return merr
 	}
-	return writeFrame(fd, raw, nil)
+	return writeFrame(fd, raw, out)
 }
 
 // Answered waits until no request is without its answer, but not for longer
@@ -94,17 +108,54 @@ func Answered(limit time.Duration) {
 	}
 }
 
-// dispatchControl decodes one request and calls its method. Descriptors that
-// the method does not take are closed.
-func dispatchControl(h ControlHandler, body []byte, fds []int) (result any, err error) {
+// dispatch decodes one request and calls its method. Descriptors that the method
+// does not take are closed; out are some that go with the answer.
+func (s *session) dispatch(body []byte, fds []int) (result any, out []int, err error) {
 	if string(body) == plainStart {
-		return nil, h.Start(StartArgs{}, fds)
+		return nil, nil, s.h.Start(StartArgs{}, fds)
 	}
 	var req request
 	if err := json.Unmarshal(body, &req); err != nil {
 		closeAll(fds)
-		return nil, controlErrorf(unix.EINVAL, "malformed request: %v", err)
+		return nil, nil, controlErrorf(unix.EINVAL, "malformed request: %v", err)
 	}
+	if req.Container == "" && req.Method != MethodPlace && req.Method != MethodJoin {
+		result, err = dispatchControl(s.h, req, fds)
+		return result, nil, err
+	}
+	p, ok := s.h.(PodHandler)
+	if !ok {
+		closeAll(fds)
+		return nil, nil, controlErrorf(unix.ENOSYS, "this sandbox takes no further containers")
+	}
+	switch req.Method {
+	case MethodPlace:
+		closeAll(fds)
+		out, err = p.Place()
+		return nil, out, err
+	case MethodJoin:
+		args, err := decodeArgs[JoinArgs](req)
+		if err != nil {
+			closeAll(fds)
+			return nil, nil, err
+		}
+		if err := p.Join(args, fds); err != nil {
+			return nil, nil, err
+		}
+		s.joined = append(s.joined, args.Name)
+		return nil, nil, nil
+	}
+	h, err := p.Member(req.Container)
+	if err != nil {
+		closeAll(fds)
+		return nil, nil, err
+	}
+	result, err = dispatchControl(h, req, fds)
+	return result, nil, err
+}
+
+// dispatchControl calls the method of a request.
+func dispatchControl(h ControlHandler, req request, fds []int) (result any, err error) {
 	switch req.Method {
 	case MethodStart, MethodExec:
 	default:

@@ -240,9 +240,16 @@ func FuzzControlDispatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		h := &fakeHandler{wait: make(chan struct{})}
 		close(h.wait)
-		result, err := dispatchControl(h, body, nil)
+		result, err := dispatchBody(h, body)
 		if _, err := marshalReply(result, err); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+// dispatchBody handles one request as a connection does.
+func dispatchBody(h ControlHandler, body []byte) (any, error) {
+	s := session{h: h}
+	result, _, err := s.dispatch(body, nil)
+	return result, err
 }

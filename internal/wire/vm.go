@@ -44,6 +44,16 @@ type VMOptions struct {
 	Cache string `json:"cache,omitempty"`
 	// UID is whom a monitor of root's runs the hypervisor as.
 	UID int `json:"uid,omitempty"`
+	// Pod: further containers may join. PodMemory is what all of them may use
+	// together, if that is known.
+	Pod       bool  `json:"pod,omitempty"`
+	PodMemory int64 `json:"podMemory,omitempty"`
+	// Member is the name of a container that joins a pod's VM; it has that pod's
+	// IPC, UTS or PID namespace where it says so.
+	Member  string `json:"member,omitempty"`
+	PodIPC  bool   `json:"podIPC,omitempty"`
+	PodUTS  bool   `json:"podUTS,omitempty"`
+	PodPIDs bool   `json:"podPIDs,omitempty"`
 	// Console: the kernel's messages go to the debug log.
 	Console bool `json:"console,omitempty"`
 }

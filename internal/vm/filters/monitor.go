@@ -38,6 +38,22 @@ func Monitor(needs MonitorNeeds) *seccomp.Filter {
 	return f
 }
 
+// Member is the filter of what stands for a further container of a pod: the
+// monitor's, and connections to that.
+func Member() *seccomp.Filter {
+	f := &seccomp.Filter{Default: seccomp.Trap}
+	f.Rules = append(append(append(f.Rules, seccomp.GoRuntime...), monitorRules...), memberRules...)
+	return f
+}
+
+// memberRules are of requests that are passed on.
+var memberRules = []seccomp.Rule{
+	{Nr: unix.SYS_SOCKET, Name: "socket", Reason: "a connection to the pod's monitor", When: []seccomp.Cond{
+		seccomp.Arg(0, unix.AF_UNIX), seccomp.Arg(1, unix.SOCK_STREAM|unix.SOCK_CLOEXEC), seccomp.Arg(2, 0)}},
+	{Nr: unix.SYS_CONNECT, Name: "connect", Reason: "the same"},
+	{Nr: unix.SYS_SHUTDOWN, Name: "shutdown", Reason: "its end"},
+}
+
 var monitorRules = []seccomp.Rule{
 	// Go's runtime and its poller, which are there by then.
 	{Nr: unix.SYS_RT_SIGACTION, Name: "rt_sigaction", Reason: "signals that are caught, and the default of one that ends it"},

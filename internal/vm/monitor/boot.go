@@ -83,7 +83,11 @@ func (m *monitor) prepareRoot() error {
 // memorySize chooses the guest's memory.
 func (m *monitor) memorySize() (int64, error) {
 	size := m.cfg.VM.Memory
-	if limit := m.cfg.Container.Limits.MemoryBytes; size == 0 && limit > 0 {
+	limit := m.cfg.Container.Limits.MemoryBytes
+	if m.cfg.VM.PodMemory > 0 { // the first container's is none of the others'
+		limit = m.cfg.VM.PodMemory + limit
+	}
+	if size == 0 && limit > 0 {
 		size = limit + guestKernel
 	}
 	if size == 0 {
@@ -200,6 +204,9 @@ func (m *monitor) describe() (*hypervisor.Config, error) {
 		return nil, err
 	}
 	if err := m.makeVolumes(cfg); err != nil {
+		return nil, err
+	}
+	if err := m.makePod(cfg); err != nil {
 		return nil, err
 	}
 	if err := m.makeNICs(); err != nil {

@@ -19,23 +19,36 @@ const (
 )
 
 // createRequest turns the container into the agent's terms.
-func (m *monitor) createRequest(start bool) *agentpb.CreateRequest {
-	c := &m.cfg.Container
-	return &agentpb.CreateRequest{
-		ContainerId: container,
+func (m *guestContainer) createRequest(start bool) *agentpb.CreateRequest {
+	c := m.conf
+	req := &agentpb.CreateRequest{
+		ContainerId: m.id,
 		Start:       start,
 		Container: &agentpb.Container{
 			Process: processOf(&c.Process), Root: m.rootOf(), Mounts: m.mountsOf(),
 			Hostname: c.Hostname, Domainname: c.Domainname,
 			Devices: devicesOf(c.Devices), MaskedPaths: c.MaskedPaths, ReadonlyPaths: c.ReadonlyPaths,
-			Sysctl: c.Sysctl, Seccomp: seccompOf(c.Seccomp), Namespaces: namespacesOf(&c.Namespaces),
+			Sysctl: c.Sysctl, Seccomp: seccompOf(c.Seccomp), Namespaces: m.podNamespaces(namespacesOf(&c.Namespaces)),
 			Personality: c.Personality, Resources: m.resources(), InitKillable: c.InitKillable,
 		},
-		Sandbox: &agentpb.Sandbox{
-			Time:   &agentpb.Time{UnixNanos: time.Now().UnixNano()},
-			Random: entropy(),
-		},
 	}
+	if !m.isMember() {
+		req.Sandbox = &agentpb.Sandbox{Time: &agentpb.Time{UnixNanos: time.Now().UnixNano()}, Random: entropy()}
+	}
+	if req.Container.Namespaces.Uts == agentpb.Namespaces_VM {
+		if !m.isMember() {
+			req.Sandbox.Hostname, req.Sandbox.Domainname = nonEmpty(c.Hostname), nonEmpty(c.Domainname)
+		}
+		req.Container.Hostname, req.Container.Domainname = "", ""
+	}
+	return req
+}
+
+func nonEmpty(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // entropy is 64 bytes of the host's random pool.
@@ -47,8 +60,11 @@ func entropy() []byte {
 	return b
 }
 
-func (m *monitor) rootOf() *agentpb.Root {
-	r := &agentpb.Root{Readonly: m.cfg.Container.Root.Readonly, Propagation: m.cfg.Container.Root.Propagation, Overlay: agentpb.Root_MEMORY}
+func (m *guestContainer) rootOf() *agentpb.Root {
+	r := &agentpb.Root{Readonly: m.conf.Root.Readonly, Propagation: m.conf.Root.Propagation, Overlay: agentpb.Root_MEMORY}
+	if m.isMember() {
+		return m.podRoot(r)
+	}
 	if m.cfg.VM.LiveRoot {
 		r.Storage = &agentpb.Storage{Source: &agentpb.Storage_VirtiofsTag{VirtiofsTag: rootTag}}
 		if m.writableRoot() {
@@ -61,29 +77,40 @@ func (m *monitor) rootOf() *agentpb.Root {
 }
 
 // writableRoot says whether the container writes to its root on the host.
-func (m *monitor) writableRoot() bool {
-	return m.cfg.Container.Root.Overlay == wire.OverlayNone && !m.cfg.Trees.Mounts[0].Readonly
+func (m *guestContainer) writableRoot() bool {
+	return m.conf.Root.Overlay == wire.OverlayNone && !m.trees.Mounts[0].Readonly
 }
 
-func (m *monitor) mountsOf() []*agentpb.Mount {
+func (m *guestContainer) mountsOf() []*agentpb.Mount {
 	var out []*agentpb.Mount
-	for i := range m.cfg.Container.Mounts {
-		w := &m.cfg.Container.Mounts[i]
+	for i := range m.conf.Mounts {
+		w := &m.conf.Mounts[i]
 		a := &agentpb.Mount{
 			Destination: w.Destination, Type: w.Type, Source: w.Source, Flags: w.Flags, Data: w.Data, CopyUp: w.CopyUp,
 			RecursiveSet: w.RecursiveSet, RecursiveClear: w.RecursiveClear, Propagation: w.Propagation,
 		}
 		if w.Type == "gofer" {
 			a.Type = "bind"
-			a.Bind = &agentpb.Bind{
-				Storage:   &agentpb.Storage{Source: &agentpb.Storage_VirtiofsTag{VirtiofsTag: volumesTag}},
-				Path:      volumePath(w.Gofer),
-				Recursive: w.Recursive,
-			}
+			a.Bind = m.bindOf(w)
 		}
 		out = append(out, a)
 	}
 	return out
+}
+
+// bindOf says where a bind mount's tree is.
+func (m *guestContainer) bindOf(w *wire.Mount) *agentpb.Bind {
+	tag, path := volumesTag, volumePath(w.Gofer)
+	switch {
+	case (m.isMember() || m.opts.Pod) && w.Destination == podShmAt:
+		// Memory that the containers of a pod have in common.
+		return &agentpb.Bind{SharedDir: podShm}
+	case m.isMember():
+		tag, path = podVolumesTag, wire.PodTree(m.opts.Member, w.Gofer)
+	}
+	return &agentpb.Bind{
+		Storage: &agentpb.Storage{Source: &agentpb.Storage_VirtiofsTag{VirtiofsTag: tag}}, Path: path, Recursive: w.Recursive,
+	}
 }
 
 // volumePath is where tree n is in the share of volumes.
@@ -163,16 +190,16 @@ func namespacesOf(n *wire.Namespaces) *agentpb.Namespaces {
 }
 
 // resources are those that the container begins with.
-func (m *monitor) resources() *agentpb.Resources {
-	out := m.resourcesFrom(wire.Limits{CPUs: m.machine.cpus}, m.cfg.Container.Limits)
-	for _, d := range m.cfg.Container.DeviceRules {
+func (m *guestContainer) resources() *agentpb.Resources {
+	out := m.resourcesFrom(wire.Limits{CPUs: m.machine.cpus}, m.conf.Limits)
+	for _, d := range m.conf.DeviceRules {
 		out.Devices = append(out.Devices, &agentpb.DeviceRule{Allow: d.Allow, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.Access})
 	}
 	return out
 }
 
 // resourcesFrom says what is to change between limits and later ones.
-func (m *monitor) resourcesFrom(old, now wire.Limits) *agentpb.Resources {
+func (m *guestContainer) resourcesFrom(old, now wire.Limits) *agentpb.Resources {
 	out := &agentpb.Resources{}
 	none := func(n int64) *int64 { // 0 is no limit
 		if n == 0 {

@@ -9,12 +9,12 @@ import (
 var agentEmpty agentpb.Empty
 
 // create makes the container in the VM, and starts it if start is set.
-func (m *monitor) create(start bool) error {
-	p := &m.cfg.Container.Process
-	in, out, errout := fileOf(0), fileOf(1), stderrOf(p, 2)
+func (m *guestContainer) create(start bool, fds [3]int) error {
+	p := &m.conf.Process
+	in, out, errout := fileOf(fds[0]), fileOf(fds[1]), stderrOf(p, fds[2])
 	if p.Terminal {
 		if p.Rows == 0 && p.Cols == 0 {
-			if ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
+			if ws, err := unix.IoctlGetWinsize(fds[0], unix.TIOCGWINSZ); err == nil {
 				p.Rows, p.Cols = ws.Row, ws.Col
 			}
 		}
@@ -25,7 +25,7 @@ func (m *monitor) create(start bool) error {
 	}
 	req := m.createRequest(start)
 	req.Streams = stdio.streams
-	if m.prepared {
+	if m.prepared && m == m.first {
 		prepare(req)
 	}
 	if start {

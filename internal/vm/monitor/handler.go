@@ -34,7 +34,7 @@ func (m *monitor) call() (context.Context, context.CancelFunc) {
 }
 
 // Start runs init.
-func (m *monitor) Start(args wire.StartArgs, fds []int) error {
+func (m *guestContainer) Start(args wire.StartArgs, fds []int) error {
 	for _, fd := range fds {
 		unix.Close(fd) // packet sockets are for a Sentry
 	}
@@ -45,13 +45,16 @@ func (m *monitor) Start(args wire.StartArgs, fds []int) error {
 	}
 	m.begun = true
 	m.mu.Unlock()
-	network, err := m.joinNetwork(args.Network)
-	if err != nil {
-		return err
+	var network *agentpb.Network
+	if !m.isMember() {
+		var err error
+		if network, err = m.joinNetwork(args.Network); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := m.call()
 	defer cancel()
-	req := &agentpb.StartRequest{ContainerId: container}
+	req := &agentpb.StartRequest{ContainerId: m.id}
 	if network != nil {
 		req.Sandbox = &agentpb.Sandbox{Network: network}
 	}
@@ -60,16 +63,17 @@ func (m *monitor) Start(args wire.StartArgs, fds []int) error {
 		return agentError("start", err)
 	}
 	if st.Errno != 0 {
-		err := startError(st)
-		m.finish(127, nil)
-		return err
+		if !m.isMember() {
+			m.finish(127, nil)
+		}
+		return startError(st)
 	}
 	m.initRuns()
 	return nil
 }
 
 // initRuns begins to wait for init.
-func (m *monitor) initRuns() {
+func (m *guestContainer) initRuns() {
 	m.mu.Lock()
 	p := m.procs[""]
 	m.mu.Unlock()
@@ -78,18 +82,17 @@ func (m *monitor) initRuns() {
 		if err := m.await(p); err != nil {
 			return // the VM is dead; watch tells it
 		}
-		m.syncVolumes()
-		code := int(p.status >> 8 & 0xff)
-		if ws := unix.WaitStatus(p.status); ws.Signaled() {
-			code = 128 + int(ws.Signal())
+		if m.isMember() {
+			return // its own process waits, and ends
 		}
-		m.finish(code, nil)
+		m.syncVolumes()
+		m.finish(exitCode(p.status), nil)
 	}()
 }
 
 // await waits for a process of the guest and its output, and notes the status.
-func (m *monitor) await(p *proc) error {
-	res, err := m.agent.Wait(m.ctx, &agentpb.WaitRequest{ContainerId: container, ExecId: p.id})
+func (m *guestContainer) await(p *proc) error {
+	res, err := m.agent.Wait(m.ctx, &agentpb.WaitRequest{ContainerId: m.id, ExecId: p.id})
 	if err != nil {
 		return err
 	}
@@ -106,7 +109,7 @@ func (m *monitor) await(p *proc) error {
 const maxProcs = 4096
 
 // Exec runs one more process.
-func (m *monitor) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err error) {
+func (m *guestContainer) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err error) {
 	if len(fds) != 3 {
 		for _, fd := range fds {
 			unix.Close(fd)
@@ -142,7 +145,7 @@ func (m *monitor) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err 
 	ctx, cancel := m.call()
 	defer cancel()
 	st, err := m.agent.Exec(ctx, &agentpb.ExecRequest{
-		ContainerId: container, ExecId: child.id, Process: processOf(p), Streams: stdio.streams,
+		ContainerId: m.id, ExecId: child.id, Process: processOf(p), Streams: stdio.streams,
 	})
 	if err == nil && st.Errno != 0 {
 		err = startError(st)
@@ -161,7 +164,7 @@ func (m *monitor) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResult, err 
 	return wire.ExecResult{ExecID: child.id, Pid: int(st.Pid)}, nil
 }
 
-func (m *monitor) find(id string) (*proc, error) {
+func (m *guestContainer) find(id string) (*proc, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.procs[id]
@@ -172,7 +175,7 @@ func (m *monitor) find(id string) (*proc, error) {
 }
 
 // Wait waits for a process.
-func (m *monitor) Wait(args wire.WaitArgs) (wire.WaitResult, error) {
+func (m *guestContainer) Wait(args wire.WaitArgs) (wire.WaitResult, error) {
 	p, err := m.find(args.ExecID)
 	if err != nil {
 		return wire.WaitResult{}, err
@@ -191,11 +194,11 @@ func (m *monitor) Wait(args wire.WaitArgs) (wire.WaitResult, error) {
 }
 
 // Signal sends a signal.
-func (m *monitor) Signal(args wire.SignalArgs) error {
+func (m *guestContainer) Signal(args wire.SignalArgs) error {
 	if args.Signal < 0 || args.Signal > 64 {
 		return fmt.Errorf("signal %d: %w", args.Signal, unix.EINVAL)
 	}
-	if args.Signal == int(unix.SIGKILL) && args.ExecID == "" && args.Pid == 0 && m.isPaused() {
+	if args.Signal == int(unix.SIGKILL) && !m.isMember() && args.ExecID == "" && args.Pid == 0 && m.isPaused() {
 		// A stopped VM answers nothing; it ends as a stopped process does.
 		m.finish(statusDead, nil)
 		return nil
@@ -203,7 +206,7 @@ func (m *monitor) Signal(args wire.SignalArgs) error {
 	ctx, cancel := m.call()
 	defer cancel()
 	_, err := m.agent.Signal(ctx, &agentpb.SignalRequest{
-		ContainerId: container, ExecId: args.ExecID, Signal: uint32(args.Signal),
+		ContainerId: m.id, ExecId: args.ExecID, Signal: uint32(args.Signal),
 		All: args.All, Group: args.Group, Pid: uint32(args.Pid),
 	})
 	return agentError("signal", err)
@@ -213,13 +216,13 @@ func (m *monitor) Signal(args wire.SignalArgs) error {
 const maxListed = 1 << 16
 
 // Processes lists the guest's processes.
-func (m *monitor) Processes() ([]wire.ProcessInfo, error) {
+func (m *guestContainer) Processes() ([]wire.ProcessInfo, error) {
 	if m.isPaused() {
 		return nil, &wire.ControlError{Message: "the VM is paused: its processes can be listed after resume", Errno: int(unix.EAGAIN)}
 	}
 	ctx, cancel := m.call()
 	defer cancel()
-	res, err := m.agent.Processes(ctx, &agentpb.ContainerRequest{ContainerId: container})
+	res, err := m.agent.Processes(ctx, &agentpb.ContainerRequest{ContainerId: m.id})
 	if err != nil {
 		return nil, agentError("ps", err)
 	}
@@ -239,11 +242,25 @@ func (m *monitor) isPaused() bool {
 	return m.pause
 }
 
-// Pause stops the VM's CPUs.
-func (m *monitor) Pause() error { return m.setPause(true, m.vm.Pause) }
+// Pause stops the VM's CPUs, or one container of a pod.
+func (m *guestContainer) Pause() error {
+	if !m.isMember() {
+		return m.setPause(true, m.vm.Pause)
+	}
+	ctx, cancel := m.call()
+	defer cancel()
+	_, err := m.agent.Pause(ctx, &agentpb.ContainerRequest{ContainerId: m.id})
+	return agentError("pause", err)
+}
 
 // Resume lets them go on, and sets the clock, which stood still.
-func (m *monitor) Resume() error {
+func (m *guestContainer) Resume() error {
+	if m.isMember() {
+		ctx, cancel := m.call()
+		defer cancel()
+		_, err := m.agent.Resume(ctx, &agentpb.ContainerRequest{ContainerId: m.id})
+		return agentError("resume", err)
+	}
 	if err := m.setPause(false, m.vm.Resume); err != nil {
 		return err
 	}
@@ -264,7 +281,7 @@ func (m *monitor) setPause(to bool, f func() error) error {
 }
 
 // Stats counts what the host's cgroups cannot see.
-func (m *monitor) Stats() (wire.StatsResult, error) {
+func (m *guestContainer) Stats() (wire.StatsResult, error) {
 	var out wire.StatsResult
 	if host, err := m.vm.Stats(); err == nil {
 		out.HypervisorBytes, out.HypervisorNanos = uint64(max(0, host.RSS)), uint64(host.CPU)
@@ -274,7 +291,7 @@ func (m *monitor) Stats() (wire.StatsResult, error) {
 	}
 	ctx, cancel := m.call()
 	defer cancel()
-	res, err := m.agent.Stats(ctx, &agentpb.ContainerRequest{ContainerId: container})
+	res, err := m.agent.Stats(ctx, &agentpb.ContainerRequest{ContainerId: m.id})
 	if err != nil {
 		return out, agentError("stats", err)
 	}
@@ -289,18 +306,18 @@ func (m *monitor) Stats() (wire.StatsResult, error) {
 }
 
 // Resize sets a terminal's size.
-func (m *monitor) Resize(args wire.ResizeArgs) error {
+func (m *guestContainer) Resize(args wire.ResizeArgs) error {
 	ctx, cancel := m.call()
 	defer cancel()
 	_, err := m.agent.Resize(ctx, &agentpb.ResizeRequest{
-		ContainerId: container, ExecId: args.ExecID, Rows: uint32(args.Rows), Cols: uint32(args.Cols),
+		ContainerId: m.id, ExecId: args.ExecID, Rows: uint32(args.Rows), Cols: uint32(args.Cols),
 	})
 	return agentError("resize", err)
 }
 
 // Update changes the limits inside. The machine keeps the memory and CPUs that
 // it was made with: more than those cannot be had.
-func (m *monitor) Update(limits wire.Limits) error {
+func (m *guestContainer) Update(limits wire.Limits) error {
 	if m.isPaused() {
 		return &wire.ControlError{Message: "the VM is paused: limits can be changed after resume", Errno: int(unix.EAGAIN)}
 	}
@@ -314,15 +331,15 @@ func (m *monitor) Update(limits wire.Limits) error {
 	defer cancel()
 	m.updating.Lock()
 	defer m.updating.Unlock()
-	if _, err := m.agent.Update(ctx, &agentpb.UpdateRequest{ContainerId: container, Resources: m.resourcesFrom(m.cfg.Container.Limits, limits)}); err != nil {
+	if _, err := m.agent.Update(ctx, &agentpb.UpdateRequest{ContainerId: m.id, Resources: m.resourcesFrom(m.conf.Limits, limits)}); err != nil {
 		return agentError("update", err)
 	}
-	m.cfg.Container.Limits = limits
+	m.conf.Limits = limits
 	return nil
 }
 
 // Shutdown ends the sandbox.
-func (m *monitor) Shutdown() error {
+func (m *guestContainer) Shutdown() error {
 	m.finish(statusDead, nil)
 	return nil
 }

@@ -23,9 +23,6 @@ import (
 // killed with it.
 const statusDead = 128 + int(unix.SIGKILL)
 
-// container is the name of the one container in the VM.
-const container = agentpb.FirstContainer
-
 // monitor is one sandbox.
 type monitor struct {
 	cfg     wire.VMConfig
@@ -45,20 +42,16 @@ type monitor struct {
 	agent  agentpb.AgentService
 	nics   []nic
 
-	// updating is held while limits change; cfg.Container.Limits are those
-	// that the guest has.
-	updating sync.Mutex
+	first *guestContainer // cfg's
+	pod   *pod            // what further containers need, or nil
 
-	end     chan verdict // the first one counts
-	ctx     context.Context
-	cancel  context.CancelFunc
-	started chan struct{} // closed when init runs
+	end    chan verdict // the first one counts
+	ctx    context.Context
+	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	begun bool             // Start has been called
-	procs map[string]*proc // "" is init
-	next  int              // of the names of exec'ed processes
-	pause bool
+	mu      sync.Mutex
+	pause   bool
+	members map[string]*guestContainer // further containers of a pod, by their names
 }
 
 // verdict is why the sandbox ends.
@@ -80,7 +73,8 @@ func Main(args []string) int {
 		return 125
 	}
 	_ = unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
-	m := &monitor{born: time.Now(), end: make(chan verdict, 8), started: make(chan struct{}), procs: make(map[string]*proc)}
+	m := &monitor{born: time.Now(), end: make(chan verdict, 8), members: make(map[string]*guestContainer)}
+	m.first = newContainer(m, agentpb.FirstContainer, &m.cfg)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	// Nothing of the caller's environment has come here; for mkfs.erofs.
 	os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -112,11 +106,11 @@ func (m *monitor) run(control, ready int, start bool, caught <-chan os.Signal) (
 		return 125, err
 	}
 	go func() {
-		err := wire.ServeControl(control, m)
+		err := wire.ServeControl(control, m.first)
 		// The one client of a socket pair is gone.
 		m.finish(statusDead, ignoreEOF(err))
 	}()
-	go m.forwardSignals(caught)
+	go forwardSignals(caught, m.first.hasBegun, func(code int) { m.finish(code, nil) }, m.first.resizeInit, m.first.forward)
 	v := <-m.end
 	m.stage("the end")
 	return v.code, v.err
@@ -145,7 +139,7 @@ const createWait = 2 * callWait
 // createOrEnd makes the container, or says what has ended meanwhile.
 func (m *monitor) createOrEnd(start bool) error {
 	done := make(chan error, 1)
-	go func() { done <- m.create(start) }()
+	go func() { done <- m.first.create(start, [3]int{0, 1, 2}) }()
 	select {
 	case err := <-done:
 		return err

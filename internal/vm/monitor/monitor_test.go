@@ -14,7 +14,8 @@ import (
 )
 
 func testMonitor() *monitor {
-	m := &monitor{end: make(chan verdict, 8), procs: make(map[string]*proc), memory: 512 << 20}
+	m := &monitor{end: make(chan verdict, 8), members: make(map[string]*guestContainer), memory: 512 << 20}
+	m.first = newContainer(m, agentpb.FirstContainer, &m.cfg)
 	m.machine = machine{image: &guest.Kernel{}, hypervisor: nameQEMU, driver: &qemu.Driver{Program: "/nowhere"}, program: "/nowhere", kernel: "k", initrd: "i", accel: hypervisor.TCG, cpus: 1, tsc: 1000}
 	return m
 }
@@ -70,7 +71,7 @@ func TestConvert(t *testing.T) {
 	}
 	m.cfg.Trees.Mounts = []wire.GoferMount{{Root: "/r", Readonly: true}, {Root: "/d"}}
 	m.rootType = "erofs"
-	req := m.createRequest(true)
+	req := m.first.createRequest(true)
 	c := req.Container
 	if !req.Start || c.Process.GetUmask() != mask || c.Process.Rlimits[0].Hard != 2 {
 		t.Errorf("process %v", c.Process)
@@ -91,11 +92,11 @@ func TestConvert(t *testing.T) {
 		t.Error("no random bytes for the guest")
 	}
 	m.cfg.VM.LiveRoot = true
-	if r := m.rootOf(); r.Storage.GetVirtiofsTag() != rootTag || r.Overlay != agentpb.Root_MEMORY {
+	if r := m.first.rootOf(); r.Storage.GetVirtiofsTag() != rootTag || r.Overlay != agentpb.Root_MEMORY {
 		t.Errorf("a live root that is read-only: %v", r)
 	}
 	m.cfg.Trees.Mounts[0].Readonly, m.cfg.Container.Root.Overlay = false, wire.OverlayNone
-	if r := m.rootOf(); r.Overlay != agentpb.Root_NONE {
+	if r := m.first.rootOf(); r.Overlay != agentpb.Root_NONE {
 		t.Errorf("a live root that is written to: %v", r)
 	}
 }
@@ -132,7 +133,7 @@ func TestResources(t *testing.T) {
 		{"fewer CPUs", wire.Limits{CPUs: 4}, wire.Limits{CPUs: 2}, `unified:{key:"cpuset.cpus" value:"0-1"}`},
 		{"no more than there are", wire.Limits{CPUs: 2}, wire.Limits{CPUs: 9}, `unified:{key:"cpuset.cpus" value:"0-3"}`},
 	} {
-		if got := m.resourcesFrom(c.old, c.now).String(); strings.Join(strings.Fields(got), " ") != c.want {
+		if got := m.first.resourcesFrom(c.old, c.now).String(); strings.Join(strings.Fields(got), " ") != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}

@@ -51,7 +51,7 @@ func (m *monitor) preparedFrom(cfg *hypervisor.Config, t *template) *template {
 // shape is what the container has in common with others; nil if it cannot be
 // prepared.
 func (m *monitor) shape() *agentpb.CreateRequest {
-	req := m.createRequest(false)
+	req := m.first.createRequest(false)
 	c := req.Container
 	if c.Process.Terminal || c.Namespaces.GetUser() || proto.Size(c.Process)+proto.Size(c.Seccomp) > maxPrepared {
 		return nil

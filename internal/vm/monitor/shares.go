@@ -19,10 +19,10 @@ func (m *monitor) makeRoot(cfg *hypervisor.Config) error {
 	root := m.cfg.Trees.Mounts[0]
 	if m.cfg.VM.LiveRoot {
 		cache := virtiofs.CacheAlways
-		if m.writableRoot() {
+		if m.first.writableRoot() {
 			cache = virtiofs.CacheAuto
 		}
-		return m.share(cfg, rootTag, cache, []virtiofs.Tree{{Source: root.Root, Writable: m.writableRoot()}})
+		return m.share(cfg, rootTag, cache, []virtiofs.Tree{{Source: root.Root, Writable: m.first.writableRoot()}})
 	}
 	image, err := m.machine.cache.RootImage(m.machine.image, root.Root, guest.RootOptions{})
 	if err != nil {
@@ -38,7 +38,7 @@ func (m *monitor) makeRoot(cfg *hypervisor.Config) error {
 func (m *monitor) makeVolumes(cfg *hypervisor.Config) error {
 	var trees []virtiofs.Tree
 	for i, t := range m.cfg.Trees.Mounts {
-		if i > 0 {
+		if i > 0 && !(m.cfg.VM.Pod && t.Dest == podShmAt) {
 			trees = append(trees, virtiofs.Tree{Source: t.Root, Name: volumePath(i), Writable: !t.Readonly})
 		}
 	}
@@ -52,7 +52,7 @@ func (m *monitor) share(cfg *hypervisor.Config, tag string, cache virtiofs.Cache
 	if m.cfg.Container.Privileges.UserNamespace {
 		return errors.New("behind the VM wall an ordinary user has no volumes and not the host's root: virtiofsd serves no programs in a user namespace; give do a --root-dir, or start it as root")
 	}
-	o := virtiofs.Options{Trees: trees, Cache: cache, OneTree: tag == rootTag && !m.writableRoot(), Dir: m.scratch, Log: os.Stderr}
+	o := virtiofs.Options{Trees: trees, Cache: cache, OneTree: tag == podRootsTag || tag == rootTag && !m.first.writableRoot(), Dir: m.scratch, Log: os.Stderr}
 	if m.cfg.Container.Privileges.MountNamespace {
 		o.Flags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET | unix.CLONE_NEWPID
 	}
@@ -72,7 +72,7 @@ func (m *monitor) share(cfg *hypervisor.Config, tag string, cache virtiofs.Cache
 // syncVolumes makes what the container wrote through a memory map reach the
 // host before the machine is switched off.
 func (m *monitor) syncVolumes() {
-	writable := m.cfg.VM.LiveRoot && m.writableRoot()
+	writable := m.pod != nil || m.cfg.VM.LiveRoot && m.first.writableRoot()
 	for i, t := range m.cfg.Trees.Mounts {
 		writable = writable || i > 0 && !t.Readonly
 	}

@@ -28,36 +28,39 @@ func catchSignals() <-chan os.Signal {
 	return c
 }
 
-func (m *monitor) forwardSignals(caught <-chan os.Signal) {
+// forwardSignals passes what is caught on to init: by send, or by resize if it says
+// that the terminal has another size. Before init has begun this process stands for
+// it, and a signal is its end.
+func forwardSignals(caught <-chan os.Signal, begun func() bool, end func(code int), resize func(), send func(sig int)) {
 	for s := range caught {
 		s := s.(syscall.Signal)
-		if s == unix.SIGWINCH {
-			m.resizeInit()
-			continue
+		switch {
+		case s == unix.SIGWINCH:
+			resize()
+		case begun():
+			go send(int(s))
+		case s == unix.SIGCONT || s == unix.SIGTSTP:
+		default:
+			end(128 + int(s))
 		}
-		m.mu.Lock()
-		begun := m.begun
-		m.mu.Unlock()
-		if !begun {
-			// There is no process inside yet: this one stands for it.
-			switch s {
-			case unix.SIGCONT, unix.SIGTSTP:
-			default:
-				m.finish(128+int(s), nil)
-			}
-			continue
-		}
-		go func() {
-			if err := m.Signal(wire.SignalArgs{Signal: int(s)}); err != nil {
-				m.debugf("signal %d: %v", s, err)
-			}
-		}()
+	}
+}
+
+func (m *guestContainer) hasBegun() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.begun
+}
+
+func (m *guestContainer) forward(sig int) {
+	if err := m.Signal(wire.SignalArgs{Signal: sig}); err != nil {
+		m.debugf("signal %d: %v", sig, err)
 	}
 }
 
 // resizeInit gives init's terminal the size of the host's.
-func (m *monitor) resizeInit() {
-	if !m.cfg.Container.Process.Terminal {
+func (m *guestContainer) resizeInit() {
+	if !m.conf.Process.Terminal {
 		return
 	}
 	ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
