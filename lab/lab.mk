@@ -4,7 +4,7 @@
 LAB_FLAGS ?= --quick
 LAB_DIR := lab/sandbox-bench
 
-.PHONY: lab lab-containerd lab-report test-browser test-lab test-lab-containerd test-kubernetes
+.PHONY: lab lab-containerd lab-report test-browser test-lab test-lab-containerd test-kubernetes test-pods
 
 lab: build ## measure every runtime of this machine (root; LAB_FLAGS=--full for all of it)
 	$(LAB_DIR)/lab.sh $(LAB_FLAGS)
@@ -40,3 +40,6 @@ runbook: build ## docs/runbook.md again, with the figures of docs/report/results
 test-audit: build ## the audit and advise with the real runtimes of this machine (root)
 	$(LAB_DIR)/install.sh
 	go test -count=1 -tags audit -run 'RealRuntimes|VMWall|FailOn|OrdinaryUser|Advise' -timeout 40m ./internal/workbench/audit
+
+test-pods: build ## a pod's containers in one VM, by containerd's CRI and a CNI bridge (root; builds crictl once)
+	lab/pods/test.sh
