@@ -13,8 +13,8 @@ import (
 // run shows everything there is to mend.
 type checker struct {
 	joins bool // a pod's VM, whose namespaces it may have
-	errs []error
-	warn func(string, ...any)
+	errs  []error
+	warn  func(string, ...any)
 }
 
 func (c *checker) errorf(path, format string, a ...any) {

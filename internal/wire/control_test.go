@@ -253,3 +253,101 @@ func dispatchBody(h ControlHandler, body []byte) (any, error) {
 	result, _, err := s.dispatch(body, nil)
 	return result, err
 }
+
+// podHandler is a fakeHandler that takes further containers.
+type podHandler struct {
+	fakeHandler
+	place  [PlaceFDs]int
+	member fakeHandler
+	joined JoinArgs
+	gone   chan string
+}
+
+func (h *podHandler) Place() ([]int, error) { return h.place[:], nil }
+func (h *podHandler) Join(a JoinArgs, fds []int) error {
+	closeAll(fds)
+	if h.joined = a; a.Name == "" {
+		return unix.EINVAL
+	}
+	return nil
+}
+func (h *podHandler) Member(name string) (ControlHandler, error) {
+	if name != h.joined.Name {
+		return nil, unix.ESRCH
+	}
+	return &h.member, nil
+}
+func (h *podHandler) Gone(name string) { h.gone <- name }
+
+// A pod's answers carry descriptors, requests reach the container that they name,
+// and the end of a member's connection is told.
+func TestPodControl(t *testing.T) {
+	path, fd := listen(t)
+	h := &podHandler{gone: make(chan string, 1)}
+	file, err := os.CreateTemp(t.TempDir(), "place")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for i := range h.place {
+		h.place[i] = int(file.Fd())
+	}
+	go ServeControl(fd, h)
+	ref, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ref)
+	c, err := DialControlFD(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Place()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, have unix.Stat_t
+	unix.Fstat(h.place[0], &want)
+	if unix.Fstat(got[PlaceVolumesNS], &have); have.Ino != want.Ino {
+		t.Errorf("inode %d, want %d", have.Ino, want.Ino)
+	}
+	closeAll(got)
+	if err := c.Call(MethodJoin, JoinArgs{}, []int{0, 1, 2}, nil); !errors.As(err, new(*ControlError)) {
+		t.Errorf("a Join that is refused: %v", err)
+	}
+	if err := c.Call(MethodJoin, JoinArgs{Name: "a", Start: true}, []int{0, 1, 2}, nil); err != nil || !h.joined.Start {
+		t.Errorf("Join: %v, %+v", err, h.joined)
+	}
+	other, err := DialControlFD(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.Container = "a"
+	var res ExecResult
+	if err := other.Call(MethodExec, ExecArgs{Process: Process{Args: []string{"x"}}}, nil, &res); err != nil || len(h.member.exec.Process.Args) != 1 || h.exec.Process.Args != nil {
+		t.Errorf("Exec: %v, the member's %+v, the pod's %+v", err, h.member.exec, h.exec)
+	}
+	if err := other.Call(MethodStart, StartArgs{}, nil, nil); err != nil {
+		t.Errorf("Start: %v", err)
+	}
+	other.Container = "b"
+	var refused *ControlError
+	if err := other.Call(MethodProcesses, nil, nil, nil); !errors.As(err, &refused) || refused.Errno != int(unix.ESRCH) {
+		t.Errorf("of no member: %v", err)
+	}
+	c.Close()
+	if name := <-h.gone; name != "a" {
+		t.Errorf("gone: %q", name)
+	}
+}
+
+// A sandbox of one container says that it takes no others.
+func TestNoPod(t *testing.T) {
+	for _, body := range []string{`{"method":"Place"}`, `{"method":"Join","args":{"name":"a"}}`, `{"method":"Wait","container":"a"}`} {
+		var refused *ControlError
+		if _, err := dispatchBody(new(fakeHandler), []byte(body)); !errors.As(err, &refused) || refused.Errno != int(unix.ENOSYS) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}

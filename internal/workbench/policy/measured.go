@@ -217,8 +217,9 @@ func (r *Report) metric(workload, metric string) (*results.Metric, string) {
 // overhead is a runtime's overhead and where it is from; nil is none.
 //
 // Memory is what a sleeping sandbox holds more than the baseline's, by the upper
-// end of the interval, twice: the pod's pause container is a sandbox too. Each
-// further container of a pod costs as much again, which a fixed overhead cannot say.
+// end of the interval: once behind the VM wall, where the containers of a pod are in
+// one VM, else twice, since the pod's pause container is a sandbox too, and each
+// further container costs as much again, which a fixed overhead cannot say.
 func (r *Report) overhead(rt *Runtime, absent *Runtime) (*Overhead, string) {
 	if rt.Wall == WallNone {
 		return nil, ""
@@ -231,7 +232,7 @@ func (r *Report) overhead(rt *Runtime, absent *Runtime) (*Overhead, string) {
 	if r != nil {
 		if more, ok := r.idleMemory(rt, absent); ok {
 			const mib = 1 << 20
-			o.Memory = fmt.Sprintf("%dMi", max(1, int(math.Ceil(sandboxesPerPod*more/mib))))
+			o.Memory = fmt.Sprintf("%dMi", max(1, int(math.Ceil(sandboxesPerPod(rt)*more/mib))))
 			from = fmt.Sprintf("%s, row idle/memory, of %s on %s", r.path, r.res.Updated.UTC().Format("2006-01-02"), describeMachine(r.res.Machine))
 			if o.CPU != "" {
 				from += "; cpu is from the policy file"
@@ -244,8 +245,13 @@ func (r *Report) overhead(rt *Runtime, absent *Runtime) (*Overhead, string) {
 	return &o, from
 }
 
-// sandboxesPerPod: the pause container and one of the workload's.
-const sandboxesPerPod = 2
+// sandboxesPerPod: the pause container and one of the workload's, or both in one.
+func sandboxesPerPod(rt *Runtime) float64 {
+	if rt.Wall == WallVM {
+		return 1
+	}
+	return 2
+}
 
 // idleMemory is what a sleeping container holds more than on the baseline.
 func (r *Report) idleMemory(rt, absent *Runtime) (float64, bool) {

@@ -151,7 +151,8 @@ func (p *Policy) runtimesPage(b *page, r *Report) {
 	}
 	b.p("\nA pod that names no runtimeClassName runs on `%s` (wall %s).", p.Absent, p.runtime(p.Absent).Wall)
 	b.p("The overhead counts a pod's pause container and one container of its own, each behind its wall; a pod of more containers")
-	b.p("needs as much again for each, in its containers' own requests.")
+	b.p("needs as much again for each, in its containers' own requests. Behind the VM wall the containers of a pod are in one VM, which")
+	b.p("the overhead counts once.")
 }
 
 func (p *Policy) exemptPage(b *page) {
