@@ -51,6 +51,7 @@ func setupDo(c *context) func([]string) int {
 	noTemplate := fs.Bool("no-template", false, "behind the VM wall: boot the machine, and restore no snapshot that others of yours start from too")
 	accel := fs.String("accel", "auto", "behind the VM wall: auto, kvm or tcg, as `name`")
 	hypervisor := fs.String("hypervisor", "qemu", "behind the VM wall: qemu, cloud-hypervisor or firecracker, as `name`")
+	channel := fs.String("channel", "virtio", "behind the VM wall, of QEMU: virtio (a serial port) or vsock, as `name`")
 	return func(args []string) int {
 		o.Volumes, o.Env, o.Memory, o.Args = volumes, env, int64(memory), args
 		o.Stdin, o.Stdout, o.Stderr = c.stdin, c.stdout, c.stderr
@@ -58,9 +59,12 @@ func setupDo(c *context) func([]string) int {
 			return c.failWith(container.ExitFailure, err)
 		}
 		if container.Wall(*wall) == container.WallVM {
-			o.VM = &wire.VMOptions{NoTemplate: *noTemplate, Accel: *accel, Hypervisor: *hypervisor}
+			o.VM = &wire.VMOptions{NoTemplate: *noTemplate, Accel: *accel, Hypervisor: *hypervisor, Channel: *channel}
 			if err := container.CheckHypervisor(*hypervisor); err != nil {
 				return c.failWith(container.ExitFailure, fmt.Errorf("--hypervisor: %w", err))
+			}
+			if err := container.CheckChannel(*channel); err != nil {
+				return c.failWith(container.ExitFailure, fmt.Errorf("--channel: %w", err))
 			}
 		}
 		if o.Pids < 0 || o.Timeout < 0*time.Second {

@@ -50,7 +50,7 @@ func filterRules() []shownRule {
 	}
 	add("sentry", boot.Filter().Rules)
 	add("gofer", gofer.Filter(true).Rules)
-	add("hypervisor", filters.QEMU(filters.AnyID, filters.AnyID).Allowed())
+	add("hypervisor", filters.QEMU(filters.AnyID, filters.AnyID, true).Allowed())
 	add("virtiofsd", filters.Virtiofsd().Allowed())
 	add("monitor", filters.Monitor(filters.Everything).Allowed())
 	return out

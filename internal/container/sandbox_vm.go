@@ -50,6 +50,7 @@ const (
 	vmTemplateAnnotation   = vmAnnotationPrefix + "template"   // off: boot, restore no snapshot
 	vmAccelAnnotation      = vmAnnotationPrefix + "accel"      // auto, kvm or tcg
 	vmHypervisorAnnotation = vmAnnotationPrefix + "hypervisor" // qemu, cloud-hypervisor or firecracker
+	vmChannelAnnotation    = vmAnnotationPrefix + "channel"    // virtio or vsock: how QEMU's guest is spoken to
 	vmKernelAnnotation     = vmAnnotationPrefix + "kernel"     // a vmlinuz of the host
 	vmRootAnnotation       = vmAnnotationPrefix + "root"       // image, or share: virtiofs
 	vmOwnerAnnotation      = vmAnnotationPrefix + "owner"      // whose templates; never another's
@@ -75,6 +76,8 @@ func vmAnnotation(key, value string) error {
 		if value != "auto" && value != "kvm" && value != "tcg" {
 			return bad("auto, kvm or tcg")
 		}
+	case vmChannelAnnotation:
+		return CheckChannel(value)
 	case vmHypervisorAnnotation:
 		return CheckHypervisor(value)
 	case vmKernelAnnotation:
@@ -95,6 +98,14 @@ func vmAnnotation(key, value string) error {
 	return nil
 }
 
+// CheckChannel refuses a way to the agent that there is not.
+func CheckChannel(name string) error {
+	if name != "virtio" && name != "vsock" {
+		return fmt.Errorf("%q; want virtio or vsock", name)
+	}
+	return nil
+}
+
 // CheckHypervisor refuses one that there is no driver for.
 func CheckHypervisor(name string) error {
 	switch name {
@@ -110,6 +121,7 @@ func vmOptions(a map[string]string) *wire.VMOptions {
 		NoTemplate: a[vmTemplateAnnotation] == "off",
 		Accel:      a[vmAccelAnnotation],
 		Hypervisor: a[vmHypervisorAnnotation],
+		Channel:    a[vmChannelAnnotation],
 		Kernel:     a[vmKernelAnnotation],
 		LiveRoot:   a[vmRootAnnotation] == "share",
 	}

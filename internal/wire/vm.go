@@ -38,6 +38,9 @@ type VMOptions struct {
 	Accel string `json:"accel,omitempty"`
 	// Hypervisor is qemu (or empty), cloud-hypervisor or firecracker.
 	Hypervisor string `json:"hypervisor,omitempty"`
+	// Channel to the agent of a QEMU is virtio (or empty): a virtio-serial port; or
+	// vsock, through the host's vhost_vsock.
+	Channel string `json:"channel,omitempty"`
 	// Kernel is a vmlinuz to boot; empty: the newest of the distribution's.
 	Kernel string `json:"kernel,omitempty"`
 	// Cache is where images and templates are kept; empty: the default.

@@ -23,7 +23,7 @@ func TestRules(t *testing.T) {
 	for name, c := range map[string]struct {
 		filter *seccomp.Filter
 		most   int
-	}{"QEMU": {QEMU(4711, 4712), 82}, "virtiofsd": {Virtiofsd(), 103}, "the monitor": {Monitor(Everything), 47}, "the monitor, at least": {Monitor(MonitorNeeds{}), 38}, "a pod's member": {Member(), 41}} {
+	}{"QEMU": {QEMU(4711, 4712, false), 82}, "QEMU with vsock": {QEMU(4711, 4712, true), 82}, "virtiofsd": {Virtiofsd(), 103}, "the monitor": {Monitor(Everything), 47}, "the monitor, at least": {Monitor(MonitorNeeds{}), 38}, "a pod's member": {Member(), 41}} {
 		if _, err := c.filter.Compile(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -70,7 +70,7 @@ func TestRefused(t *testing.T) {
 		}
 		return f.Default == seccomp.Allow
 	}
-	for name, f := range map[string]*seccomp.Filter{"QEMU": QEMU(4711, 4712), "virtiofsd": Virtiofsd(), "the monitor": Monitor(MonitorNeeds{}), "a pod's member": Member()} {
+	for name, f := range map[string]*seccomp.Filter{"QEMU": QEMU(4711, 4712, false), "virtiofsd": Virtiofsd(), "the monitor": Monitor(MonitorNeeds{}), "a pod's member": Member()} {
 		for what, call := range map[string][]uint64{
 			"socket":                     {unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM},
 			"connect":                    {unix.SYS_CONNECT},
@@ -103,7 +103,7 @@ func TestRefused(t *testing.T) {
 			}
 		}
 	}
-	if q := QEMU(4711, 4712); !allows(q, unix.SYS_SETUID, 4711) || !allows(q, unix.SYS_IOCTL, 9, 0xffffffff8004ae98) || allows(QEMU(0, 0), unix.SYS_SETUID, 0) {
+	if q := QEMU(4711, 4712, false); !allows(q, unix.SYS_SETUID, 4711) || !allows(q, unix.SYS_IOCTL, 9, 0xffffffff8004ae98) || allows(QEMU(0, 0, false), unix.SYS_SETUID, 0) {
 		t.Error("QEMU becomes its own uid alone, and speaks to KVM however its request is extended")
 	}
 	for what, call := range map[string][]uint64{

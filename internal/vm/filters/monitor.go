@@ -13,11 +13,12 @@ const mapDroppable = 8
 type MonitorNeeds struct {
 	Network bool // interfaces are joined to the VM's at the start
 	API     bool // the hypervisor is spoken to over sockets with names
+	Vsock   bool // the agent is reached by the host's vsock
 	Files   bool // its directory is not in a mount namespace of its own: it removes it
 }
 
 // Everything are the needs of which the filter has all its rules.
-var Everything = MonitorNeeds{Network: true, API: true, Files: true}
+var Everything = MonitorNeeds{Network: true, API: true, Vsock: true, Files: true}
 
 // Monitor is the filter of the VM's monitor once its hypervisor and virtiofsd
 // have been started, before the guest's first word: it executes nothing, opens
@@ -31,6 +32,12 @@ func Monitor(needs MonitorNeeds) *seccomp.Filter {
 	}
 	if needs.API {
 		f.Rules = append(f.Rules, monitorAPI...)
+	}
+	if needs.Vsock {
+		f.Rules = append(f.Rules, monitorVsock...)
+	}
+	if needs.API || needs.Vsock {
+		f.Rules = append(f.Rules, monitorConnect)
 	}
 	if needs.Files {
 		f.Rules = append(f.Rules, monitorFiles...)
@@ -104,11 +111,19 @@ var monitorNetwork = []seccomp.Rule{
 var monitorAPI = []seccomp.Rule{
 	{Nr: unix.SYS_SOCKET, Name: "socket", Reason: "a connection to the hypervisor's API, or to the guest's vsock through it", When: []seccomp.Cond{
 		seccomp.Arg(0, unix.AF_UNIX), seccomp.Arg(1, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK), seccomp.Arg(2, 0)}},
-	{Nr: unix.SYS_CONNECT, Name: "connect", Reason: "the same"},
 	{Nr: unix.SYS_GETSOCKOPT, Name: "getsockopt", Reason: "the same: whether it is connected, SO_ERROR", When: []seccomp.Cond{seccomp.Arg(1, unix.SOL_SOCKET), seccomp.Arg(2, unix.SO_ERROR)}},
 	{Nr: unix.SYS_GETSOCKNAME, Name: "getsockname", Reason: "the same: Go notes both names"},
 	{Nr: unix.SYS_GETPEERNAME, Name: "getpeername", Reason: "the same"},
 }
+
+// monitorVsock reaches the agent of a QEMU with vsock.
+var monitorVsock = []seccomp.Rule{
+	{Nr: unix.SYS_SOCKET, Name: "socket", Reason: "the agent's channel by vsock", When: []seccomp.Cond{
+		seccomp.Arg(0, unix.AF_VSOCK), seccomp.Arg(1, unix.SOCK_STREAM|unix.SOCK_CLOEXEC), seccomp.Arg(2, 0)}},
+}
+
+// monitorConnect is for both kinds of sockets.
+var monitorConnect = seccomp.Rule{Nr: unix.SYS_CONNECT, Name: "connect", Reason: "a connection to the hypervisor's API, or to the guest's vsock"}
 
 // monitorFiles removes the monitor's directory where there is no mount namespace
 // that takes it along.

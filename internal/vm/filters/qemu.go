@@ -10,16 +10,25 @@ import (
 const (
 	ioctlType   = 0xff00
 	ioctlKVM    = 0xae00 // linux/kvm.h: KVMIO
+	ioctlVhost  = 0xaf00 // linux/vhost.h: VHOST_VIRTIO
 	prMCEKill   = 33     // PR_MCE_KILL
 	memfdSealOp = 1033   // F_ADD_SEALS
 )
 
 // QEMU is the filter of QEMU 7.2 or later on the host's KVM or its translator.
 // Where root starts it, it changes to uid and gid; otherwise they are 0.
-// AnyID stands for them where the filter is shown.
-func QEMU(uid, gid int) *seccomp.Filter {
-	return seccomp.Program(seccomp.CLibrary(), both, qemuRules(), qemuIoctls(), becomes(uid, gid))
+// AnyID stands for them where the filter is shown. vsock lets it drive the host's
+// vhost_vsock.
+func QEMU(uid, gid int, vsock bool) *seccomp.Filter {
+	ioctls := qemuIoctls()
+	if vsock {
+		ioctls = append(ioctls, vhostIoctls)
+	}
+	return seccomp.Program(seccomp.CLibrary(), both, qemuRules(), ioctls, becomes(uid, gid))
 }
+
+// vhostIoctls are those of linux/vhost.h, which are of vhost's devices alone.
+var vhostIoctls = seccomp.Rule{Nr: unix.SYS_IOCTL, Name: "ioctl", Reason: "vhost: queues, memory and address of the guest's vsock", When: []seccomp.Cond{seccomp.Bits(1, ioctlType, ioctlVhost)}}
 
 // AnyID is an id that differs from machine to machine.
 const AnyID = -1

@@ -32,6 +32,9 @@ type Config struct {
 
 	// Channel is the connected socket behind the guest's agent port.
 	Channel *os.File
+	// Vsock, if not nil, is there in place of that port: the agent is reached by
+	// the VM's Dial.
+	Vsock *Vsock
 	// Console gets what the guest's kernel prints, if not nil. It is open for
 	// writing alone.
 	Console *os.File
@@ -66,6 +69,12 @@ type Disk struct {
 	ID       string // the serial number that the guest finds it by, at most 20 bytes
 	File     *os.File
 	ReadOnly bool
+}
+
+// Vsock is a VM's address for vsock(7): CID, which FD (of /dev/vhost-vsock) has.
+type Vsock struct {
+	CID uint32
+	FD  *os.File
 }
 
 // Net is a network device behind a tap; without one it leads nowhere.

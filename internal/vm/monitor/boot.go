@@ -12,6 +12,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/guest"
 	"bulkhead.dev/bulkhead/internal/vm/host"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
+	"bulkhead.dev/bulkhead/internal/vm/vsock"
 	"bulkhead.dev/bulkhead/internal/wire/agentconn"
 )
 
@@ -260,6 +261,15 @@ func (x *machine) up(cfg *hypervisor.Config, started func(hypervisor.VM) error) 
 	}
 	defer theirs.Close()
 	cfg.Channel = theirs
+	if x.vsock && x.hypervisor == nameQEMU {
+		v, err := vsock.Open()
+		if err != nil {
+			ours.Close()
+			return nil, nil, err
+		}
+		defer v.FD.Close()
+		cfg.Vsock = &hypervisor.Vsock{CID: v.CID, FD: v.FD}
+	}
 	vm, err := x.driver.Start(cfg)
 	if err != nil {
 		ours.Close()

@@ -39,6 +39,7 @@ func (m *monitor) needs() filters.MonitorNeeds {
 	return filters.MonitorNeeds{
 		Network: len(m.nics) > 0,
 		API:     m.machine.hypervisor != nameQEMU,
+		Vsock:   m.machine.hypervisor == nameQEMU && m.machine.vsock,
 		Files:   !m.cfg.Container.Privileges.MountNamespace,
 	}
 }

@@ -61,8 +61,22 @@ func (m *monitor) openQEMU() error {
 		}
 	}
 	m.machine.driver, m.machine.program = d, program
+	switch m.cfg.VM.Channel {
+	case "", channelVirtio:
+	case channelVsock:
+		// A clone would have its template's address.
+		m.machine.vsock, m.cfg.VM.NoTemplate = true, true
+	default:
+		return fmt.Errorf("channel %q: want %s or %s", m.cfg.VM.Channel, channelVirtio, channelVsock)
+	}
 	return nil
 }
+
+// Channels by the names of dev.bulkhead.vm.channel.
+const (
+	channelVirtio = "virtio"
+	channelVsock  = "vsock"
+)
 
 // openAPI makes the driver of a hypervisor with an API socket. It has no
 // templates: its snapshots are not made of QEMU's two files.

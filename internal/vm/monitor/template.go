@@ -146,8 +146,9 @@ func (t *template) ready() bool {
 func (m *monitor) templateKey(disks []hypervisor.Disk, nets int) string {
 	h := sha256.New()
 	x := &m.machine
+	self, _ := os.Readlink("/proc/self/exe") // which devices a machine has, in which order, is this program's to say
 	for _, s := range []string{
-		"3", host.BootID(), host.ProgramID(x.program), x.kernel, x.initrd, string(x.accel), x.commandLine(),
+		"4", host.BootID(), host.ProgramID(x.program), host.ProgramID(self), x.kernel, x.initrd, string(x.accel), x.commandLine(),
 		fmt.Sprint(m.memory, x.cpus, sizes(disks), nets), m.cfg.Container.Annotations[ownerAnnotation],
 	} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)

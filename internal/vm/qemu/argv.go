@@ -69,15 +69,18 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 	a = append(a, kernel(cfg)...)
 	a = append(a,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", fdMonitor), "-mon", "chardev=qmp,mode=control",
-		"-device", dev("serial", ",max_ports=2"), // two queues for each that there may be; port 0 is the console's
-		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fdChannel),
-		"-device", "virtserialport,chardev=agent,name=dev.bulkhead.agent",
 		"-object", "rng-random,id=entropy,filename=/dev/urandom",
 		"-device", dev("rng", ",rng=entropy"),
 		"-sandbox", sandbox(runas != ""),
 	)
 	if runas != "" {
 		a = append(a, "-chroot", jailEmpty, "-runas", runas)
+	}
+	if cfg.Vsock == nil {
+		a = append(a,
+			"-device", dev("serial", ",max_ports=2"), // two queues for each that there may be; port 0 is the console's
+			"-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fdChannel),
+			"-device", "virtserialport,chardev=agent,name=dev.bulkhead.agent")
 	}
 	fd := fdFirst
 	if cfg.Console != nil {
@@ -115,6 +118,9 @@ func argv(cfg *hypervisor.Config, program string, runas string) []string {
 			"-chardev", fmt.Sprintf("socket,id=fs-%s,fd=%d", s.Tag, fd),
 			"-device", dev("fs", fmt.Sprintf(",chardev=fs-%s,tag=%s,queue-size=512", s.Tag, s.Tag)))
 		fd++
+	}
+	if v := cfg.Vsock; v != nil {
+		a = append(a, "-device", fmt.Sprintf("vhost-vsock-%s,guest-cid=%d,vhostfd=%d", bus, v.CID, fd))
 	}
 	if cfg.Incoming {
 		a = append(a, "-incoming", "defer")

@@ -105,3 +105,14 @@ func TestArgvOfClone(t *testing.T) {
 		}
 	}
 }
+
+// A guest that is reached by vsock has no serial port, and the address that the
+// descriptor has.
+func TestArgvVsock(t *testing.T) {
+	cfg := testConfig()
+	cfg.Vsock = &hypervisor.Vsock{CID: 77, FD: os.Stdin}
+	line := strings.Join(argv(cfg, "q", ""), " ")
+	if !strings.Contains(line, "-device vhost-vsock-device,guest-cid=77,vhostfd=8") || strings.Contains(line, "serial-device") || strings.Contains(line, "virtserialport") {
+		t.Error(line)
+	}
+}

@@ -27,6 +27,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
 	"bulkhead.dev/bulkhead/internal/vm/jail"
 	"bulkhead.dev/bulkhead/internal/vm/qmp"
+	"bulkhead.dev/bulkhead/internal/vm/vsock"
 )
 
 // greetWait is how long QEMU may take to open its monitor.
@@ -92,8 +93,20 @@ func (d *Driver) Start(cfg *hypervisor.Config) (hypervisor.VM, error) {
 		<-vm.ended
 		return nil, errors.Join(err, vm.Err())
 	}
+	if cfg.Vsock != nil {
+		return &vsockVM{vm, cfg.Vsock.CID}, nil
+	}
 	return vm, nil
 }
+
+// vsockVM is one whose agent listens.
+type vsockVM struct {
+	*machineVM
+	cid uint32
+}
+
+// Dial connects to a port of the guest's.
+func (v *vsockVM) Dial(port uint32) (net.Conn, error) { return vsock.Dial(v.cid, port) }
 
 // spawn starts the process. What it says on stderr is kept for messages.
 func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process, *tail, error) {
@@ -125,6 +138,9 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 	for _, s := range cfg.Shares {
 		files = append(files, s.Socket)
 	}
+	if cfg.Vsock != nil {
+		files = append(files, cfg.Vsock.FD)
+	}
 	o := jail.Options{Files: files, Flags: d.Flags}
 	o.Memory = cfg.Memory.Template != nil
 	runas := ""
@@ -137,7 +153,8 @@ func (d *Driver) spawn(cfg *hypervisor.Config, monitor *os.File) (*jail.Process,
 			o.Caps = 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 		}
 	}
-	if o.Filter, err = jail.Compile(filters.QEMU(d.runsAs())); err != nil {
+	uid, gid := d.runsAs()
+	if o.Filter, err = jail.Compile(filters.QEMU(uid, gid, cfg.Vsock != nil)); err != nil {
 		return nil, nil, err
 	}
 	o.Argv = argv(cfg, d.Program, runas)

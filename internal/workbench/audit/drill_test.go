@@ -48,7 +48,7 @@ func staticNow(t *testing.T) string {
 	}
 	add(roleSentry, boot.Filter().Rules)
 	add(roleGofer, gofer.Filter(true).Rules)
-	add(roleHypervisor, filters.QEMU(filters.AnyID, filters.AnyID).Allowed())
+	add(roleHypervisor, filters.QEMU(filters.AnyID, filters.AnyID, true).Allowed())
 	add(roleVirtiofsd, filters.Virtiofsd().Allowed())
 	add(roleMonitor, filters.Monitor(filters.Everything).Allowed())
 	s, err := defaultProfile(drive.DefaultCapabilities())
