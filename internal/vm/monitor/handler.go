@@ -264,6 +264,7 @@ func (m *guestContainer) Resume() error {
 	if err := m.setPause(false, m.vm.Resume); err != nil {
 		return err
 	}
+	m.removeLeftover()
 	ctx, cancel := m.call()
 	defer cancel()
 	_, err := m.agent.SetTime(ctx, &agentpb.Time{UnixNanos: time.Now().UnixNano()})

@@ -52,6 +52,8 @@ type monitor struct {
 	mu      sync.Mutex
 	pause   bool
 	members map[string]*guestContainer // further containers of a pod, by their names
+	// leftover are those whose processes ended while the VM was paused.
+	leftover []string
 }
 
 // verdict is why the sandbox ends.

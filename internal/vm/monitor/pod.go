@@ -130,10 +130,28 @@ func (m *guestContainer) Gone(name string) {
 	m.mu.Lock()
 	c := m.members[name]
 	delete(m.members, name)
-	m.mu.Unlock()
-	if c == nil || m.isPaused() { // a VM that stands still is ended by its own process
-		return
+	paused := m.pause
+	if c != nil && paused { // a VM that stands still answers nothing
+		m.leftover = append(m.leftover, name)
 	}
+	m.mu.Unlock()
+	if c != nil && !paused {
+		m.removeContainer(name)
+	}
+}
+
+// removeLeftover ends the containers whose processes ended while the VM was paused.
+func (m *monitor) removeLeftover() {
+	m.mu.Lock()
+	names := m.leftover
+	m.leftover = nil
+	m.mu.Unlock()
+	for _, name := range names {
+		m.removeContainer(name)
+	}
+}
+
+func (m *monitor) removeContainer(name string) {
 	ctx, cancel := m.call()
 	defer cancel()
 	if _, err := m.agent.Remove(ctx, &agentpb.ContainerRequest{ContainerId: name}); err != nil {

@@ -197,6 +197,27 @@ func TestPodDeaths(t *testing.T) {
 	if out, code := b.run("", "delete", b.id); code == 0 {
 		t.Errorf("delete of one that runs: %s", out)
 	}
+	// One whose process ends while the VM stands still is gone when it goes on.
+	d := s.join()
+	d.args("sleep", "4321")
+	d.must("run", "--detach", "--bundle", d.bundle, d.id)
+	if out := s.must("ps", s.id) + s.must("exec", s.id, "ps"); !strings.Contains(out, "sleep 4321") {
+		t.Errorf("with the pod's processes: no sleep 4321 in\n%s", out)
+	}
+	s.must("pause", s.id)
+	_, pid = d.status()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	d.await("stopped")
+	d.must("delete", d.id)
+	s.must("resume", s.id)
+	for i := 0; strings.Contains(s.must("exec", s.id, "ps"), "sleep 4321"); i++ {
+		if i == 50 {
+			t.Error("a container goes on without its process")
+			break
+		}
+	}
 	_, pid = s.status()
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
