@@ -133,8 +133,10 @@ func (m *machine) up() error {
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), raw, 0o644); err != nil {
 		return err
 	}
-	if _, err := m.say("run", "--detach", "--bundle", bundle, machineID); err != nil {
-		return err
+	log := filepath.Join(run, "log")
+	if _, err := m.say("run", "--detach", "--debug-log", log, "--bundle", bundle, machineID); err != nil {
+		raw, _ := os.ReadFile(log) // how far the machine had come
+		return fmt.Errorf("%w\n%s", err, raw[max(0, len(raw)-4000):])
 	}
 	release, err := m.say("exec", machineID, "/bin/uname", "-r")
 	if err != nil {

@@ -236,9 +236,9 @@ CASE(posix_timers_go_at_exec_and_fork) {
 	JOIN(p);
 	CHILD(q) {
 		OK(timer_create(CLOCK_MONOTONIC, &se, &t));
-		struct itimerspec s = {.it_value = {0, 300000000}};
+		struct itimerspec s = {.it_value = {1, 0}}; // a busy machine's exec takes less
 		OK(timer_settime(t, 0, &s, NULL));
-		execl("/bin/sleep", "sleep", "0.5", NULL);
+		execl("/bin/sleep", "sleep", "1.3", NULL);
 	}
 	JOIN(q);
 }
