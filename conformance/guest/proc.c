@@ -109,8 +109,8 @@ CASE(cmdline_and_environ) {
 	char c;
 	EQ(read(f[0], &c, 1), 0);
 	size_t n;
-	char *s = slurpn(pf(p, "cmdline"), &n);
-	EQ(n, 12);
+	char *s;
+	EVENTUALLY((s = slurpn(pf(p, "cmdline"), &n), n == 12)); // exec closes descriptors before it has laid out the arguments
 	MEM(s, "the name\00060\0", 12);
 	s = slurpn(pf(p, "environ"), &n);
 	EQ(n, 16);
