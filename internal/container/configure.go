@@ -171,23 +171,35 @@ func hostNames(s *wire.SentryConfig, ns *specs.LinuxNamespace) error {
 	return nil
 }
 
-// inUTS runs f in the UTS namespace at path, "" being this process's own. The
-// thread is not used again.
+// inUTS runs f in the UTS namespace at path, "" being this process's own.
 func inUTS(path string, f func() error) error {
 	if path == "" {
 		return f()
 	}
+	ns, err := openNamespace(path, unix.CLONE_NEWUTS)
+	if err != nil {
+		return fmt.Errorf("uts namespace: %w", err)
+	}
+	defer ns.Close()
+	if err := inNamespace(int(ns.Fd()), unix.CLONE_NEWUTS, f); err != nil {
+		return fmt.Errorf("uts namespace %s: %w", path, err)
+	}
+	return nil
+}
+
+// inNamespace runs f on a thread in a namespace (setns(2)), which is not used again.
+func inNamespace(ns, kind int, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the goroutine's end ends the thread
-		ns, err := openNamespace(path, unix.CLONE_NEWUTS)
-		if err != nil {
-			done <- fmt.Errorf("uts namespace: %w", err)
-			return
+		if kind == unix.CLONE_NEWNS {
+			if err := unix.Unshare(unix.CLONE_FS); err != nil { // root and working directory of its own
+				done <- fmt.Errorf("unshare: %w", err)
+				return
+			}
 		}
-		defer ns.Close()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWUTS); err != nil {
-			done <- fmt.Errorf("joining the uts namespace %s: %w", path, err)
+		if err := unix.Setns(ns, kind); err != nil {
+			done <- fmt.Errorf("joining it: %w", err)
 			return
 		}
 		done <- f()

@@ -16,11 +16,9 @@ import (
 // /proc/PID/ns/net is what an engine expects; it uses nothing of it but the
 // packet sockets it is handed.
 
-// podSandbox annotations mark the container that only holds a pod's network
-// namespace: it must leave the interfaces to the others.
+// podSandbox annotations mark, beside those of podKeys, the container that only
+// holds a pod's network namespace: it must leave the interfaces to the others.
 var podSandbox = map[string]string{
-	"io.kubernetes.cri.container-type":   "sandbox",
-	"io.kubernetes.cri-o.ContainerType":  "sandbox",
 	"io.kubernetes.docker.type":          "podsandbox",
 	"com.github.containers.podman.infra": "true",
 }
@@ -32,14 +30,8 @@ func (c *creation) network(ns *specs.LinuxNamespace) (*os.File, error) {
 	s.Network.Mode = wire.NetworkPending
 	cfg := c.bundle.config
 	c.rec.Loopback = cfg.Annotations[networkAnnotation] == "loopback" || ns == nil
-	for key, value := range podSandbox {
-		// A pod's VM is its sandbox container's, and so are the interfaces.
-		if cfg.Annotations[key] == value && c.rec.Wall != WallVM {
-			c.rec.Loopback = true
-		}
-	}
-	if c.rec.Pod != "" {
-		c.rec.Loopback = true // the pod's VM has the interfaces
+	if c.leavesInterfaces() {
+		c.rec.Loopback = true
 	}
 	if c.rec.Loopback {
 		s.Network.Mode = wire.NetworkLoopback
@@ -64,6 +56,21 @@ func (c *creation) network(ns *specs.LinuxNamespace) (*os.File, error) {
 		c.launch.sentryPlans[i].joined = true
 	}
 	return f, nil
+}
+
+// leavesInterfaces says whether the interfaces of its network namespace are for other
+// containers of a pod: behind the VM wall they are the sandbox container's, whose VM
+// is the pod's, else those of all the others.
+func (c *creation) leavesInterfaces() bool {
+	if c.rec.Wall == WallVM {
+		return c.rec.Pod != ""
+	}
+	a := c.bundle.config.Annotations
+	sandbox, _ := podPart(a)
+	for key, value := range podSandbox {
+		sandbox = sandbox || a[key] == value
+	}
+	return sandbox
 }
 
 // openNetns opens the container's network namespace; nil if it has none.

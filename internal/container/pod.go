@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -177,23 +176,8 @@ func (s podShare) place(name string, t *wire.GoferMount) error {
 	})
 }
 
-// inside runs f in the share's mount namespace. The thread is not used again.
-func (s podShare) inside(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the goroutine's end ends the thread
-		if err := unix.Unshare(unix.CLONE_FS); err != nil {
-			done <- fmt.Errorf("unshare: %w", err)
-			return
-		}
-		if err := unix.Setns(s.ns, unix.CLONE_NEWNS); err != nil {
-			done <- fmt.Errorf("joining the mount namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
-}
+// inside runs f in the share's mount namespace.
+func (s podShare) inside(f func() error) error { return inNamespace(s.ns, unix.CLONE_NEWNS, f) }
 
 // leavePod takes the container's trees away, if the pod is there still.
 func (c *Container) leavePod() error {
@@ -201,6 +185,9 @@ func (c *Container) leavePod() error {
 		return nil
 	}
 	shares, err := c.podShares()
+	if errors.As(err, new(*wire.ControlError)) {
+		return nil // it takes no trees, and has none
+	}
 	if err != nil {
 		return err
 	}

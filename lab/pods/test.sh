@@ -40,9 +40,7 @@ export PATH="$LAB_CACHE/bin:$PATH"
 ip link set lo up
 mkdir -p "$dir/bin" "$dir/cni" "$dir/logs" "$dir/volume"
 ln -s "$repo_dir/bin/bulkhead" "$dir/bin/bulkhead-vm"
-if [ -e /sys/fs/cgroup/unified/cgroup.controllers ]; then # both versions side by side: containerd takes the first
-    mount --bind /dev/null /sys/fs/cgroup/unified/cgroup.controllers
-fi
+hide_unified # containerd takes the first version that it meets
 cat >"$dir/containerd.toml" <<TOML
 version = 3
 root = "$dir/root"
@@ -70,14 +68,7 @@ cat >"$dir/cni/10-pods.conflist" <<JSON
 JSON
 
 say "starting containerd"
-containerd --config "$dir/containerd.toml" >"$dir/containerd.log" 2>&1 &
-containerd=$!
-n=0
-until timeout 10 ctr --address "$dir/containerd.sock" version >/dev/null 2>&1; do
-    n=$((n + 1))
-    [ $n -lt 100 ] || { tail -5 "$dir/containerd.log" >&2; die "containerd does not answer"; }
-    sleep 0.2
-done
+start_containerd "$dir"
 mkdir -p "$dir/rootfs/usr/bin" "$dir/rootfs/bin" "$dir/rootfs/etc" "$dir/rootfs/tmp"
 cp "$(command -v busybox)" "$dir/rootfs/bin/busybox"
 for name in sh cat echo sleep hostname nc wget httpd ps ls id ip true; do ln -s busybox "$dir/rootfs/bin/$name"; done

@@ -66,3 +66,23 @@ build_program() {
 tidy_module() {
     go mod tidy "$@" >build.log 2>&1 || { tail -5 build.log >&2; die "the module could not be resolved (no network?)"; }
 }
+
+# start_containerd DIR: one with DIR/containerd.toml and DIR/containerd.sock, whose
+# process is $containerd. To be called in a mount namespace of the script's own.
+start_containerd() {
+    containerd --config "$1/containerd.toml" >"$1/containerd.log" 2>&1 &
+    containerd=$!
+    n=0
+    until timeout 10 ctr --address "$1/containerd.sock" version >/dev/null 2>&1; do
+        n=$((n + 1))
+        [ $n -lt 100 ] || { tail -5 "$1/containerd.log" >&2; die "containerd does not answer"; }
+        sleep 0.2
+    done
+}
+
+# hide_unified hides the v2 hierarchy beside those of v1, in this mount namespace.
+hide_unified() {
+    if [ -e /sys/fs/cgroup/unified/cgroup.controllers ]; then
+        mount --bind /dev/null /sys/fs/cgroup/unified/cgroup.controllers
+    fi
+}

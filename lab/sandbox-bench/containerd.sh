@@ -39,19 +39,10 @@ trap 'exit 130' INT TERM
 export PATH="$LAB_CACHE/bin:$PATH"
 "$lab_dir/containerd-config.sh" "$dir"
 # crun refuses cgroup hierarchies of both versions side by side.
-if [ -e /sys/fs/cgroup/unified/cgroup.controllers ]; then
-    mount --bind /dev/null /sys/fs/cgroup/unified/cgroup.controllers
-fi
+hide_unified
 
 say "starting containerd and Prometheus"
-containerd --config "$dir/containerd.toml" >"$dir/containerd.log" 2>&1 &
-containerd=$!
-n=0
-until timeout 10 ctr --address "$dir/containerd.sock" version >/dev/null 2>&1; do
-    n=$((n + 1))
-    [ $n -lt 100 ] || { tail -5 "$dir/containerd.log" >&2; die "containerd does not answer"; }
-    sleep 0.2
-done
+start_containerd "$dir"
 prom_port=${LAB_PROMETHEUS_PORT:-11339}
 prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometheus" \
     --web.listen-address="127.0.0.1:$prom_port" >"$dir/prometheus.log" 2>&1 &

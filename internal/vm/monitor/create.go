@@ -34,11 +34,14 @@ func (m *guestContainer) create(start bool, fds [3]int) error {
 	ctx, cancel := m.call()
 	defer cancel()
 	st, err := m.agent.Create(ctx, req)
-	if err != nil {
-		return agentError("making the container in the VM", err)
+	if err == nil && st.Errno != 0 {
+		err = startError(st)
+	} else if err != nil {
+		err = agentError("making the container in the VM", err)
 	}
-	if st.Errno != 0 {
-		return startError(st)
+	if err != nil {
+		stdio.abort()
+		return err
 	}
 	stdio.begin()
 	m.mu.Lock()

@@ -90,18 +90,19 @@ func (m *guestContainer) initRuns() {
 	}()
 }
 
-// await waits for a process of the guest and its output, and notes the status.
+// await waits for a process of the guest and its output, and notes the status. One
+// that cannot be waited for is gone with its container, or with the VM.
 func (m *guestContainer) await(p *proc) error {
+	defer close(p.done)
 	res, err := m.agent.Wait(m.ctx, &agentpb.WaitRequest{ContainerId: m.id, ExecId: p.id})
 	if err != nil {
+		p.status = uint32(unix.SIGKILL)
+		p.io.abort()
 		return err
 	}
 	p.status = res.Status
-	if p.io != nil {
-		p.io.drain()
-		p.io.release()
-	}
-	close(p.done)
+	p.io.drain()
+	p.io.release()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -137,4 +138,40 @@ func TestResources(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
+}
+
+// A Join that is refused closes the descriptors that came with it.
+func TestJoinRefused(t *testing.T) {
+	m := testMonitor()
+	config := wire.VMConfig{Trees: wire.GoferConfig{Mounts: []wire.GoferMount{{}}}}
+	refused := func(what string, args wire.JoinArgs) {
+		t.Helper()
+		var fds []int
+		for range 3 {
+			fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fds = append(fds, fd)
+		}
+		if err := m.first.Join(args, fds); err == nil {
+			t.Errorf("%s: it may join", what)
+		}
+		for _, fd := range fds {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+				t.Errorf("%s: descriptor %d is open still", what, fd)
+				unix.Close(fd)
+			}
+		}
+	}
+	refused("a VM of one container", wire.JoinArgs{Name: "a", Config: config})
+	m.pod = new(pod)
+	refused("no name", wire.JoinArgs{Config: config})
+	refused("no root", wire.JoinArgs{Name: "a"})
+	m.members["a"] = newContainer(m, "a", &config)
+	refused("a name that is there", wire.JoinArgs{Name: "a", Config: config})
+	for i := range maxMembers {
+		m.members[fmt.Sprint(i)] = m.members["a"]
+	}
+	refused("too many", wire.JoinArgs{Name: "b", Config: config})
 }

@@ -85,33 +85,40 @@ func (m *guestContainer) Place() ([]int, error) {
 
 // Join makes one more container in the VM.
 func (m *guestContainer) Join(args wire.JoinArgs, fds []int) error {
-	if m.pod == nil || len(fds) != 3 || args.Name == "" || len(args.Config.Trees.Mounts) == 0 {
+	c, err := m.admit(&args, fds)
+	if err != nil {
 		for _, fd := range fds {
 			unix.Close(fd)
 		}
-		if m.pod == nil {
-			return errNoPod
-		}
-		return &wire.ControlError{Message: "Join: malformed", Errno: int(unix.EINVAL)}
+		return err
 	}
-	c := newContainer(m.monitor, args.Name, &args.Config)
-	c.opts.Member = args.Name
+	if err := c.create(args.Start, [3]int(fds)); err != nil {
+		m.Gone(args.Name)
+		return err
+	}
+	return nil
+}
+
+// admit notes a container that may join.
+func (m *monitor) admit(args *wire.JoinArgs, fds []int) (*guestContainer, error) {
+	if m.pod == nil {
+		return nil, errNoPod
+	}
+	if len(fds) != 3 || args.Name == "" || len(args.Config.Trees.Mounts) == 0 {
+		return nil, &wire.ControlError{Message: "Join: malformed", Errno: int(unix.EINVAL)}
+	}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch {
 	case m.members[args.Name] != nil:
-		m.mu.Unlock()
-		return &wire.ControlError{Message: fmt.Sprintf("container %s is in the pod already", args.Name), Errno: int(unix.EEXIST)}
+		return nil, &wire.ControlError{Message: fmt.Sprintf("container %s is in the pod already", args.Name), Errno: int(unix.EEXIST)}
 	case len(m.members) >= maxMembers:
-		m.mu.Unlock()
-		return &wire.ControlError{Message: fmt.Sprintf("the pod has %d containers already", maxMembers), Errno: int(unix.EAGAIN)}
+		return nil, &wire.ControlError{Message: fmt.Sprintf("the pod has %d containers already", maxMembers), Errno: int(unix.EAGAIN)}
 	}
+	c := newContainer(m, args.Name, &args.Config)
+	c.opts.Member = args.Name
 	m.members[args.Name] = c
-	m.mu.Unlock()
-	err := c.create(args.Start, [3]int(fds))
-	if err != nil {
-		m.Gone(args.Name)
-	}
-	return err
+	return c, nil
 }
 
 // Member finds a container that has joined.
@@ -135,8 +142,21 @@ func (m *guestContainer) Gone(name string) {
 		m.leftover = append(m.leftover, name)
 	}
 	m.mu.Unlock()
-	if c != nil && !paused {
+	if c == nil {
+		return
+	}
+	if !paused {
 		m.removeContainer(name)
+	}
+	c.abort()
+}
+
+// abort lets go of the streams of a container's processes.
+func (m *guestContainer) abort() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.procs {
+		p.io.abort()
 	}
 }
 
