@@ -225,3 +225,31 @@ CASE(entries_after_rename) {
 	EQ(x, 0);
 	EQ(y, 1);
 }
+
+// A directory that is gone still knows the one it stood in, be that gone too.
+CASE(dotdot_of_removed) {
+	struct stat a, b, st;
+	OK(mkdir("a", 0755));
+	OK(mkdir("a/b", 0755));
+	OK(mkdir("a/b/c", 0755));
+	OK(stat("a", &a));
+	OK(stat("a/b", &b));
+	int top = OK(open(".", O_PATH));
+	OK(chdir("a/b/c"));
+	OK(unlinkat(top, "a/b/c", AT_REMOVEDIR));
+	OK(stat("..", &st));
+	EQ(st.st_ino, b.st_ino);
+	OK(mkdir("../d", 0755));
+	OK(unlinkat(top, "a/b/d", AT_REMOVEDIR));
+	OK(unlinkat(top, "a/b", AT_REMOVEDIR));
+	OK(stat("..", &st));
+	EQ(st.st_ino, b.st_ino);
+	ERR(mkdir("../d", 0755), ENOENT);
+	ERR(stat("../none", &st), ENOENT);
+	OK(unlinkat(top, "a", AT_REMOVEDIR));
+	OK(stat("../..", &st));
+	EQ(st.st_ino, a.st_ino);
+	ERR(open("../../f", O_CREAT | O_WRONLY, 0644), ENOENT);
+	OK(mkdir("../../../e", 0755));
+	OK(unlinkat(top, "e", AT_REMOVEDIR));
+}

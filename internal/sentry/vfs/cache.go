@@ -51,12 +51,18 @@ func NewFilesystem(typ string, magic int64, root Inode, ops FilesystemOps) *File
 // RootDentry gives the root directory.
 func (fs *Filesystem) RootDentry() *Dentry { return fs.root }
 
+// newDentry makes a dentry without pins that holds ino and a pin of parent, which
+// is not dead, for as long as it lives: ".." leads there even when both names are
+// gone.
 func newDentry(fs *Filesystem, parent *Dentry, name string, ino Inode) *Dentry {
 	d := &Dentry{fs: fs, inode: ino}
 	d.first = location{parent, name}
 	d.loc.Store(&d.first)
 	if ino != nil {
 		ino.Base().refs.Add(1)
+	}
+	if parent != nil {
+		parent.refs.Add(1)
 	}
 	return d
 }
@@ -76,15 +82,6 @@ func (dir *Dentry) put(name string, d *Dentry) {
 		dir.children = make(map[string]*Dentry)
 	}
 	dir.children[name] = d
-}
-
-// replaceName puts ino in the place of old, a negative dentry or nil.
-func (dir *Dentry) become(name string, old *Dentry, ino Inode) *Dentry {
-	if old != nil {
-		name = old.Name()
-		old.drop()
-	}
-	return dir.attach(name, ino)
 }
 
 // unlink takes d out of dir, whose lock is held for writing, and leaves a
@@ -115,17 +112,39 @@ func (d *Dentry) tryPin() bool {
 	return false
 }
 
+// unpin takes one pin back. An unlinked dentry dies with its last, and its
+// directory, unlinked too, perhaps with it.
 func (d *Dentry) unpin() {
-	if d.refs.Add(-1) == 0 && d.flags.Load()&dentryUnlinked != 0 {
-		d.kill()
+	for d != nil && d.refs.Add(-1) == 0 && d.flags.Load()&dentryUnlinked != 0 && d.die() {
+		d = d.Parent()
 	}
 }
 
 // dead tells whether d was dropped from the cache.
 func (d *Dentry) dead() bool { return d.refs.Load() < 0 }
 
-// kill makes an unpinned d dead and lets go of its inode.
+// kill makes an unpinned d dead and lets go of its directory.
 func (d *Dentry) kill() bool {
+	if !d.die() {
+		return false
+	}
+	if dir := d.Parent(); dir != nil {
+		dir.unpin()
+	}
+	return true
+}
+
+// hang puts d's name elsewhere, in a rename; to is pinned.
+func (d *Dentry) hang(to *Dentry, name string) {
+	from := d.Parent()
+	to.refs.Add(1)
+	d.loc.Store(&location{to, name})
+	from.unpin()
+}
+
+// die makes an unpinned d dead and lets go of its inode. What calls it unpins the
+// directory.
+func (d *Dentry) die() bool {
 	if !d.refs.CompareAndSwap(0, deadRefs) {
 		return false
 	}

@@ -15,7 +15,8 @@ type Dentry struct {
 	inode Inode // nil: negative; constant
 	loc   atomic.Pointer[location]
 
-	// refs counts pins. Dead dentries are far below zero: see pin.
+	// refs counts pins, those of the names in it among them. Dead dentries are
+	// far below zero: see tryPin.
 	refs    atomic.Int32
 	mounted atomic.Int32  // mounts on top of it
 	flags   atomic.Uint32 // dentry* bits

@@ -199,7 +199,7 @@ func (r *renaming) move(a, b *Dentry) abi.Errno {
 	delete(b.children, newName)
 	delete(a.children, oldName)
 	if r.flags&unix.RENAME_EXCHANGE != 0 {
-		dst.loc.Store(&location{a, oldName})
+		dst.hang(a, oldName)
 		a.put(oldName, dst)
 	} else {
 		if gone && isDir(dst.inode) {
@@ -210,7 +210,7 @@ func (r *renaming) move(a, b *Dentry) abi.Errno {
 			a.attach(oldName, nil)
 		}
 	}
-	src.loc.Store(&location{b, newName})
+	src.hang(b, newName)
 	b.put(newName, src)
 	return 0
 }

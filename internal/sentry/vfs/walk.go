@@ -372,9 +372,10 @@ func (w *walker) lookupSlow(dir *Dentry, name string, stale *Dentry) (*Dentry, a
 
 // lookupLocked finds name with dir.mu held for writing.
 func (dir *Dentry) lookupLocked(c Caller, name string, stale *Dentry) (*Dentry, abi.Errno) {
-	if dir.dead() {
+	if !dir.tryPin() {
 		return nil, errRetry
 	}
+	defer dir.unpin()
 	if dir.flags.Load()&dentryUnlinked != 0 {
 		return nil, unix.ENOENT
 	}
