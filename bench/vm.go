@@ -40,6 +40,8 @@ const (
 	vmTime = 4 * time.Minute
 	// vmWait is for one machine or container on a busy host.
 	vmWait = 90 * time.Second
+	// vmTrees are as many as the guest's program walks.
+	vmTrees = 6
 	// vmMemory is the wall's default.
 	vmMemory = 512 << 20
 )
@@ -100,20 +102,14 @@ func (t *table) vmWall(parent, bin string, parts *regexp.Regexp, rounds int) err
 // prepare makes the bundle, the images and the template.
 func (b *vmBench) prepare() error {
 	root := filepath.Join(b.dir, "root")
-	for _, d := range []string{"proc", "sys", "dev", "data", "tree", "etc", "tmp"} {
+	for _, d := range []string{"proc", "sys", "dev", "data", "etc", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
 	}
-	for i := range 60 { // what find walks over
-		sub := filepath.Join(root, "tree", fmt.Sprint("d", i))
-		if err := os.Mkdir(sub, 0o755); err != nil {
+	for i := range vmTrees {
+		if err := makeTree(filepath.Join(root, fmt.Sprint("tree", i))); err != nil {
 			return err
-		}
-		for j := range 50 {
-			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint("file", j)), []byte("x\n"), 0o644); err != nil {
-				return err
-			}
 		}
 	}
 	prog := filepath.Join(root, "vmbench")
@@ -132,6 +128,22 @@ func (b *vmBench) prepare() error {
 		}
 	}
 	return b.machines(root, prog)
+}
+
+// makeTree makes what find walks over.
+func makeTree(dir string) error {
+	for i := range 60 {
+		sub := filepath.Join(dir, fmt.Sprint("d", i))
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			return err
+		}
+		for j := range 50 {
+			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint("file", j)), []byte("x\n"), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // machines makes what bare machines boot.

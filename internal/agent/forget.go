@@ -12,49 +12,33 @@ import (
 // virtiofsd keeps a descriptor for each name that this kernel has looked at and
 // not forgotten, and the kernel forgets for want of memory alone. A walk over
 // more names than virtiofsd may have files open would fail with EMFILE: the agent
-// has the kernel forget before that.
+// has the kernel forget before that. Names of
+// images cost nobody a descriptor, and are not counted.
 
-// forgetter watches the number of inodes, of which those of volumes are a part.
+// forgetter watches the number of the volumes' inodes.
 type forgetter struct {
 	limit uint64 // of files that a virtiofsd may have open
-	base  uint64 // inodes that were there before any volume
-	floor uint64 // of more than that, those that were left by the last time
+	floor uint64 // the fewest since the last drop: they are in use
 	count func() uint64
-	drop  func(what string)
+	drop  func()
 }
 
-// What is written to drop_caches: names that nobody uses, or pages of files as
-// well, which keep the inodes of files that were read.
-const (
-	dropNames = "2"
-	dropAll   = "3"
-)
-
-// look drops what has become too much. What stays is in use, or no volume's: only
-// what comes on top of it is a reason to drop again.
+// look drops what has become too much. What stays is in use: only what comes on
+// top of it is a reason to drop again.
 func (f *forgetter) look() {
-	n := f.more()
-	if n < f.limit/4*3 || n < f.floor+f.limit/4 {
+	n := f.count()
+	f.floor = min(f.floor, n)
+	if n < f.limit/2 || n < f.floor+f.limit/4 {
 		return
 	}
-	f.drop(dropNames)
-	if f.more() > f.limit/2 {
-		f.drop(dropAll)
-	}
-	f.floor = f.more()
-}
-
-// more is how many inodes there are beside those of the beginning.
-func (f *forgetter) more() uint64 {
-	n := f.count()
-	f.base = min(f.base, n)
-	return n - f.base
+	f.drop()
+	f.floor = f.count() // less in a moment: the kernel frees later
 }
 
 // pace is how long the fastest walk takes for a part of the limit.
 func (f *forgetter) pace() time.Duration {
 	const names = 100_000 // a second
-	return min(max(time.Duration(f.limit)*time.Second/names, 100*time.Millisecond), 2*time.Second)
+	return min(max(time.Duration(f.limit)*time.Second/names, 50*time.Millisecond), 2*time.Second)
 }
 
 // forget watches for as long as the VM lives. limit is what the kernel's command
@@ -64,20 +48,12 @@ func (a *Agent) forget() {
 		return
 	}
 	a.forgetOnce.Do(func() {
-		fd, err := unix.Open("/proc/sys/fs/inode-nr", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		count, err := volumeInodes()
 		if err != nil {
-			say("inode-nr: %v", err)
+			say("names of volumes: %v", err)
 			return
 		}
-		f := &forgetter{
-			limit: a.options.files, count: func() uint64 { return inodes(fd) },
-			drop: func(what string) {
-				if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte(what), 0); err != nil {
-					say("drop_caches: %v", err)
-				}
-			},
-		}
-		f.base = f.count()
+		f := &forgetter{limit: a.options.files, count: count, drop: dropNames}
 		go func() {
 			for {
 				time.Sleep(f.pace())
@@ -87,14 +63,44 @@ func (a *Agent) forget() {
 	})
 }
 
-// inodes is the first number of proc(5)'s /proc/sys/fs/inode-nr.
-func inodes(fd int) uint64 {
-	var buf [64]byte
+// dropNames has the kernel forget the names that nobody uses. FUSE keeps no inode
+// without a name, be its pages cached.
+func dropNames() {
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0); err != nil {
+		say("drop_caches: %v", err)
+	}
+}
+
+// volumeInodes gives a counter of FUSE's inodes, of which the module is loaded. A
+// kernel that does not tell what its caches hold has all inodes counted that come
+// on top of today's.
+func volumeInodes() (func() uint64, error) {
+	fd, err := unix.Open("/sys/kernel/slab/fuse_inode/objects", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		return func() uint64 { return firstNumber(fd) }, nil
+	}
+	if fd, err = unix.Open("/proc/sys/fs/inode-nr", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return nil, err
+	}
+	base := firstNumber(fd)
+	return func() uint64 {
+		n := firstNumber(fd)
+		base = min(base, n)
+		return n - base
+	}, nil
+}
+
+// firstNumber is what such a file begins with; 0 if it cannot be read.
+func firstNumber(fd int) uint64 {
+	var buf [128]byte
 	n, err := unix.Pread(fd, buf[:], 0)
 	if err != nil {
 		return 0
 	}
-	text, _, _ := strings.Cut(string(buf[:n]), "\t")
-	v, _ := strconv.ParseUint(text, 10, 64)
+	f := strings.Fields(string(buf[:n]))
+	if len(f) == 0 {
+		return 0
+	}
+	v, _ := strconv.ParseUint(f[0], 10, 64)
 	return v
 }

@@ -379,6 +379,47 @@ func TestVolume(t *testing.T) {
 	}
 }
 
+// A walk over more names of a volume than virtiofsd may have files open comes to
+// its end, be the files read or not; as many of the image's are none of its business.
+func TestManyNames(t *testing.T) {
+	full(t)
+	b := newBox(t)
+	fill := func(dir string, dirs int) {
+		for i := range dirs {
+			sub := filepath.Join(dir, fmt.Sprint("d", i))
+			if err := os.MkdirAll(sub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for j := range 99 {
+				if err := os.WriteFile(filepath.Join(sub, fmt.Sprint("f", j)), []byte("x"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	dir := t.TempDir()
+	fill(dir, 100)
+	fill(filepath.Join(b.bundle, "rootfs", "tree"), 50)
+	b.volume(dir, "/data")
+	few := filepath.Join(t.TempDir(), "few")
+	if err := os.WriteFile(few, []byte("#!/bin/sh\nulimit -n 8192\nexec "+b.prog+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.prog = few
+	b.args("sh", "-c", `walk() { busybox find $1 -type f -links 1 2>&1 | busybox wc -l; }
+		objects() { cut=$(cat /sys/kernel/slab/$1/objects); echo $1 ${cut%% *}; }
+		walk /tree; sleep 1; objects erofs_inode
+		walk /data; walk /data; busybox grep -rl x /data | busybox wc -l; sleep 1; objects fuse_inode`)
+	out, code := b.run("", "run", "--bundle", b.bundle, b.id)
+	var image, volume int
+	if _, err := fmt.Sscanf(out, "4950\nerofs_inode %d\n9900\n9900\n9900\nfuse_inode %d\n", &image, &volume); err != nil || code != 0 {
+		t.Fatalf("exit status %d: %v\n%s", code, err, out)
+	}
+	if image < 4950 || volume > 8192 {
+		t.Errorf("%d names of the image and %d of a volume are known at the end", image, volume)
+	}
+}
+
 // The guest has the namespace's interface, address and route, and reaches the
 // other end.
 func TestNetwork(t *testing.T) {
