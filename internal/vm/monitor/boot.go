@@ -13,6 +13,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/host"
 	"bulkhead.dev/bulkhead/internal/vm/hypervisor"
 	"bulkhead.dev/bulkhead/internal/vm/vsock"
+	"bulkhead.dev/bulkhead/internal/wire"
 	"bulkhead.dev/bulkhead/internal/wire/agentconn"
 )
 
@@ -48,6 +49,10 @@ type machine struct {
 	accel      hypervisor.Accel
 	tsc        uint64
 	cpus       int
+	// unlimited: one container whose only limit of memory is the machine's own.
+	// What its kernel keeps for it is not counted: counting makes each new name
+	// or file a quarter slower.
+	unlimited bool
 }
 
 // scratchParent is where the monitor's directory is without a mount namespace.
@@ -177,7 +182,13 @@ func (m *monitor) openMachine() error {
 		x.cpus = host.CPUs()
 	}
 	x.cpus = min(x.cpus, maxCPUs)
+	x.unlimited = !m.cfg.VM.Pod && noMemoryLimit(&m.cfg.Container.Limits)
 	return m.chooseAccel()
+}
+
+// noMemoryLimit tells whether a container's cgroup bounds no memory.
+func noMemoryLimit(l *wire.Limits) bool {
+	return l.MemoryBytes <= 0 && l.MemoryReservation <= 0 && l.MemorySwap <= 0
 }
 
 // findAgent looks for the guest's PID 1 beside this program.
@@ -233,6 +244,9 @@ func (x *machine) commandLine() string {
 		tsc = x.tsc
 	}
 	s := x.image.CommandLine(tsc)
+	if x.unlimited {
+		s += " cgroup.memory=nokmem"
+	}
 	if x.vsock {
 		s += " bulkhead.channel=vsock"
 	}

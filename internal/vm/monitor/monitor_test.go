@@ -58,6 +58,25 @@ func TestMemorySize(t *testing.T) {
 	}
 }
 
+// The kernel's own memory is counted where a limit of memory is set, and only there.
+func TestKernelMemory(t *testing.T) {
+	m := testMonitor()
+	for _, c := range []struct {
+		limits wire.Limits
+		none   bool
+	}{
+		{wire.Limits{Pids: 5, CPUs: 1, MemorySwap: -1}, true},
+		{wire.Limits{MemoryBytes: 1 << 20}, false},
+		{wire.Limits{MemoryReservation: 1 << 20}, false},
+		{wire.Limits{MemorySwap: 1 << 20}, false},
+	} {
+		m.machine.unlimited = noMemoryLimit(&c.limits)
+		if got := strings.Contains(m.machine.commandLine(), " cgroup.memory=nokmem"); got != c.none {
+			t.Errorf("%+v: %v: %s", c.limits, got, m.machine.commandLine())
+		}
+	}
+}
+
 func TestConvert(t *testing.T) {
 	m := testMonitor()
 	mask := uint32(0o77)
