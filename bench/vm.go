@@ -101,21 +101,13 @@ func (t *table) vmWall(parent, bin string, parts *regexp.Regexp, rounds int) err
 
 // prepare makes the bundle, the images and the template.
 func (b *vmBench) prepare() error {
+	for name, trees := range map[string]int{"root": vmTrees, "small": 1} {
+		if err := makeRoot(filepath.Join(b.dir, name), trees); err != nil {
+			return err
+		}
+	}
 	root := filepath.Join(b.dir, "root")
-	for _, d := range []string{"proc", "sys", "dev", "data", "etc", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
-			return err
-		}
-	}
-	for i := range vmTrees {
-		if err := makeTree(filepath.Join(root, fmt.Sprint("tree", i))); err != nil {
-			return err
-		}
-	}
 	prog := filepath.Join(root, "vmbench")
-	if out, err := exec.Command("gcc", "-O2", "-static", "-o", prog, "bench/guest/vm.c").CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc bench/guest/vm.c: %w\n%s", err, out)
-	}
 	b.volume = filepath.Join(b.dir, "volume")
 	if err := os.Mkdir(b.volume, 0o755); err != nil {
 		return err
@@ -128,6 +120,24 @@ func (b *vmBench) prepare() error {
 		}
 	}
 	return b.machines(root, prog)
+}
+
+// makeRoot makes a root directory with the program.
+func makeRoot(root string, trees int) error {
+	for _, d := range []string{"proc", "sys", "dev", "data", "etc", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for i := range trees {
+		if err := makeTree(filepath.Join(root, fmt.Sprint("tree", i))); err != nil {
+			return err
+		}
+	}
+	if out, err := exec.Command("gcc", "-O2", "-static", "-o", filepath.Join(root, "vmbench"), "bench/guest/vm.c").CombinedOutput(); err != nil {
+		return fmt.Errorf("gcc bench/guest/vm.c: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // makeTree makes what find walks over.
@@ -335,7 +345,9 @@ func (b *vmBench) bundle(args []string, template string) (dir, id string, err er
 		return map[string]any{"destination": dst, "type": typ, "source": src, "options": opts}
 	}
 	mounts := []any{mount("/proc", "proc", "proc"), mount("/dev", "tmpfs", "tmpfs", "nosuid", "mode=755")}
+	root := "small"
 	if len(args) == len(vmProgram) {
+		root = "root"
 		mounts = append(mounts, mount("/data", "bind", b.volume, "rbind", "rw"))
 	}
 	annotations := map[string]string{}
@@ -345,7 +357,7 @@ func (b *vmBench) bundle(args []string, template string) (dir, id string, err er
 	raw, err := json.Marshal(map[string]any{
 		"ociVersion": "1.0.2", "annotations": annotations,
 		"process": map[string]any{"args": args, "cwd": "/", "user": map[string]int{"uid": 0, "gid": 0}, "env": []string{"PATH=/"}},
-		"root":    map[string]any{"path": filepath.Join(b.dir, "root")}, "mounts": mounts,
+		"root":    map[string]any{"path": filepath.Join(b.dir, root)}, "mounts": mounts,
 		"linux": map[string]any{"namespaces": []any{map[string]string{"type": "pid"}, map[string]string{"type": "mount"}, map[string]string{"type": "ipc"}, map[string]string{"type": "uts"}, map[string]string{"type": "network"}}},
 	})
 	if err != nil {
