@@ -40,7 +40,7 @@ const (
 	vmTime = 4 * time.Minute
 	// vmWait is for one machine or container on a busy host.
 	vmWait = 90 * time.Second
-	// vmTrees are as many as the guest's program walks.
+	// vmTrees is how many equal trees the guest's program walks.
 	vmTrees = 6
 	// vmMemory is the wall's default.
 	vmMemory = 512 << 20
@@ -134,7 +134,7 @@ func makeRoot(root string, trees int) error {
 			return err
 		}
 	}
-	if out, err := exec.Command("gcc", "-O2", "-static", "-o", filepath.Join(root, "vmbench"), "bench/guest/vm.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command("gcc", "-O2", "-static", fmt.Sprintf("-DTREES=%d", vmTrees), "-o", filepath.Join(root, "vmbench"), "bench/guest/vm.c").CombinedOutput(); err != nil {
 		return fmt.Errorf("gcc bench/guest/vm.c: %w\n%s", err, out)
 	}
 	return nil

@@ -16,8 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TREES = 6 }; // equal ones: /tree0 and so on
-
 static double now(void)
 {
 	struct timespec t;
@@ -70,6 +68,7 @@ static long walk(int dir)
 	return n;
 }
 
+// tree walks one of the TREES equal ones, a number that who compiles this gives.
 static long tree(int i)
 {
 	char name[32];

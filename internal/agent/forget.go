@@ -12,8 +12,8 @@ import (
 // virtiofsd keeps a descriptor for each name that this kernel has looked at and
 // not forgotten, and the kernel forgets for want of memory alone. A walk over
 // more names than virtiofsd may have files open would fail with EMFILE: the agent
-// has the kernel forget before that. Names of
-// images cost nobody a descriptor, and are not counted.
+// has the kernel forget before that. Names of images cost nobody a descriptor, and
+// are not counted.
 
 // forgetter watches the number of the volumes' inodes.
 type forgetter struct {
@@ -82,12 +82,17 @@ func volumeInodes() (func() uint64, error) {
 	if fd, err = unix.Open("/proc/sys/fs/inode-nr", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, err
 	}
-	base := firstNumber(fd)
+	return since(func() uint64 { return firstNumber(fd) }), nil
+}
+
+// since counts what comes on top of the least that was ever there.
+func since(count func() uint64) func() uint64 {
+	base := count()
 	return func() uint64 {
-		n := firstNumber(fd)
+		n := count()
 		base = min(base, n)
 		return n - base
-	}, nil
+	}
 }
 
 // firstNumber is what such a file begins with; 0 if it cannot be read.

@@ -112,7 +112,7 @@ func (d *Dentry) tryPin() bool {
 	return false
 }
 
-// unpin takes one pin back. An unlinked dentry dies with its last, and its
+// unpin takes one pin back; nil has none. An unlinked dentry dies with its last, and its
 // directory, unlinked too, perhaps with it.
 func (d *Dentry) unpin() {
 	for d != nil && d.refs.Add(-1) == 0 && d.flags.Load()&dentryUnlinked != 0 && d.die() {
@@ -128,9 +128,7 @@ func (d *Dentry) kill() bool {
 	if !d.die() {
 		return false
 	}
-	if dir := d.Parent(); dir != nil {
-		dir.unpin()
-	}
+	d.Parent().unpin()
 	return true
 }
 

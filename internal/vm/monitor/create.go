@@ -34,12 +34,7 @@ func (m *guestContainer) create(start bool, fds [3]int) error {
 	ctx, cancel := m.call()
 	defer cancel()
 	st, err := m.agent.Create(ctx, req)
-	if err == nil && st.Errno != 0 {
-		err = startError(st)
-	} else if err != nil {
-		err = agentError("making the container in the VM", err)
-	}
-	if err != nil {
+	if err := startError("making the container in the VM", st, err); err != nil {
 		stdio.abort()
 		return err
 	}

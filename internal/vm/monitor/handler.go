@@ -59,14 +59,11 @@ func (m *guestContainer) Start(args wire.StartArgs, fds []int) error {
 		req.Sandbox = &agentpb.Sandbox{Network: network}
 	}
 	st, err := m.agent.Start(ctx, req)
-	if err != nil {
-		return agentError("start", err)
+	if err == nil && st.Errno != 0 && !m.isMember() {
+		m.finish(127, nil)
 	}
-	if st.Errno != 0 {
-		if !m.isMember() {
-			m.finish(127, nil)
-		}
-		return startError(st)
+	if err := startError("start", st, err); err != nil {
+		return err
 	}
 	m.initRuns()
 	return nil
@@ -148,12 +145,7 @@ func (m *guestContainer) Exec(args wire.ExecArgs, fds []int) (res wire.ExecResul
 	st, err := m.agent.Exec(ctx, &agentpb.ExecRequest{
 		ContainerId: m.id, ExecId: child.id, Process: processOf(p), Streams: stdio.streams,
 	})
-	if err == nil && st.Errno != 0 {
-		err = startError(st)
-	} else if err != nil {
-		err = agentError("exec", err)
-	}
-	if err != nil {
+	if err := startError("exec", st, err); err != nil {
 		stdio.abort()
 		return res, err
 	}
@@ -346,8 +338,14 @@ func (m *guestContainer) Shutdown() error {
 	return nil
 }
 
-// startError is a program that could not be executed.
-func startError(st *agentpb.Started) error {
+// startError is a call that failed, or a program that could not be executed.
+func startError(what string, st *agentpb.Started, err error) error {
+	if err != nil {
+		return agentError(what, err)
+	}
+	if st.Errno == 0 {
+		return nil
+	}
 	errno := unix.Errno(st.Errno)
 	if st.Errno >= 4096 {
 		errno = unix.EIO
