@@ -106,9 +106,16 @@ func (i *inode) foresee(c vfs.Caller, name string, e *entry, err abi.Errno) {
 
 // unforesee drops what was foreseen: the guest changes the directory.
 func (i *inode) unforesee() {
-	if i.seen.Load() != nil {
-		drop(i.seen.Swap(nil))
+	drop(i.takeSeen())
+}
+
+// takeSeen takes what was foreseen; nil if there is nothing, or another task was
+// faster.
+func (i *inode) takeSeen() *foreseen {
+	if i.seen.Load() == nil { // the usual case, without a write
+		return nil
 	}
+	return i.seen.Swap(nil)
 }
 
 // answers tells whether f is what the walk of c is to know of name.
@@ -124,8 +131,7 @@ func drop(f *foreseen) {
 
 // answer gives what the walk of c has foreseen for name, once, or asks.
 func (i *inode) answer(c vfs.Caller, name string) (*entry, abi.Errno) {
-	if i.seen.Load() != nil {
-		f := i.seen.Swap(nil)
+	if f := i.takeSeen(); f != nil {
 		if f.answers(c, name) {
 			return f.entry, f.e
 		}
