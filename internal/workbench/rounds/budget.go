@@ -159,11 +159,12 @@ func (b *Bench) allowances(wants map[*drive.Runtime][]float64) map[*drive.Runtim
 	return out
 }
 
-// level is the most that one may take of a budget which all divide fairly.
+// level is the most that one may take of a budget which all divide fairly. A want
+// that rounding puts above its part fits: parts are computed from sums of wants.
 func level(wants []float64, budget float64) float64 {
 	sorted := slices.Sorted(slices.Values(wants))
 	for i, w := range sorted {
-		if even := budget / float64(len(sorted)-i); w > even {
+		if even := budget / float64(len(sorted)-i); w > even*(1+1e-9) {
 			return max(even, 0)
 		}
 		budget -= w
