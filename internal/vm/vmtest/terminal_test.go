@@ -124,9 +124,11 @@ func (b *box) ends(cmd *exec.Cmd, want int) {
 }
 
 // onTerminal is what the program inside has to see: its terminal's name and
-// size, new sizes, and signals of the keyboard's.
-const onTerminal = `tty; stty size; trap 'echo now; stty size' WINCH; trap 'echo caught' INT; echo waiting
-i=0; while [ $i -lt 3000 ]; do sleep 0.1; i=$((i+1)); done`
+// size, new sizes, and signals of the keyboard's. What it says of ^C it says again
+// and again: the kernel sends the signal first and throws away what the terminal
+// has not shown afterwards (ISIG without NOFLSH), the answer too if that was fast.
+const onTerminal = `tty; stty size; trap 'echo now; stty size' WINCH; trap 'got=caught' INT; echo waiting
+i=0; while [ $i -lt 3000 ]; do sleep 0.1; [ -z "$got" ] || echo $got; i=$((i+1)); done`
 
 // use plays the user of onTerminal.
 func (x *terminal) use(size string) {
