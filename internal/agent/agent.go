@@ -26,6 +26,7 @@ type Agent struct {
 
 	late   sync.Once
 	lateE  error
+	cpus   chan error // the CPUs behind the first are up
 	stages stages
 
 	pidNS   int // the agent's own PID namespace
@@ -35,6 +36,7 @@ type Agent struct {
 	spawned    chan struct{} // a hint for the reaper that there are children again
 	watchOnce  sync.Once
 	forgetOnce sync.Once
+	behindOnce sync.Once
 	inotify    int
 
 	ptsOnce sync.Once
@@ -64,15 +66,12 @@ const maxFiles = 1 << 20
 func Main(version string) error {
 	a := &Agent{
 		version: version, initNanos: word.First.Began,
-		events: make(chan *agentpb.Event, 64), spawned: make(chan struct{}, 1),
+		events: make(chan *agentpb.Event, 64), spawned: make(chan struct{}, 1), cpus: make(chan error, 1),
 		containers: make(map[string]*container), processes: make(map[int]*process),
 		storages: make(map[string]*storage), shared: make(map[string]bool),
 	}
 	dir, err := enterRoot()
 	if err != nil {
-		return err
-	}
-	if err := a.protect(); err != nil {
 		return err
 	}
 	cmdline, err := os.ReadFile("/proc/cmdline")
@@ -83,6 +82,10 @@ func Main(version string) error {
 	debug = a.options.debug
 	say("it began at %.3f", float64(a.initNanos)/1e9)
 	if a.modules, err = newModules(dir); err != nil {
+		return err
+	}
+	go a.ahead()
+	if err := a.protect(); err != nil {
 		return err
 	}
 	if err := a.modules.boot(&word.First); err != nil {
@@ -186,18 +189,15 @@ func (a *Agent) answer(s *agentconn.Session, srv *ttrpc.Server) error {
 	return nil
 }
 
-// prepare makes ready what the first container needs, while the host thinks:
-// the CPUs that the kernel has not brought up are its too.
+// prepare makes ready what the first container needs, while the host thinks.
 func (a *Agent) prepare() error {
 	a.late.Do(func() {
-		cpus := make(chan error, 1)
-		go func() { cpus <- a.onlineRest() }()
 		leave := a.stages.enter("cgroups and loopback")
 		if a.lateE = lateMounts(); a.lateE == nil {
 			a.lateE = upLoopback()
 		}
 		leave()
-		if err := <-cpus; a.lateE == nil {
+		if err := <-a.cpus; a.lateE == nil {
 			a.lateE = err
 		}
 	})

@@ -17,11 +17,11 @@ import (
 )
 
 func TestOptions(t *testing.T) {
-	o := parseOptions("console=ttyS0 bulkhead.channel=vsock bulkhead.port=other bulkhead.files=7 bulkhead.debug=1 quiet\n")
-	if o != (options{"vsock", "other", true, 7}) {
+	o := parseOptions("console=ttyS0 bulkhead.channel=vsock bulkhead.port=other bulkhead.files=7 bulkhead.modules=block,erofs bulkhead.later=rng bulkhead.debug=1 quiet\n")
+	if o != (options{channel: "vsock", port: "other", debug: true, files: 7, modules: "block,erofs", later: "rng"}) {
 		t.Errorf("%+v", o)
 	}
-	if o := parseOptions(""); o != (options{"virtio", agentpb.PortName, false, 0}) {
+	if o := parseOptions(""); o != (options{channel: "virtio", port: agentpb.PortName}) {
 		t.Errorf("%+v", o)
 	}
 }

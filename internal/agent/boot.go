@@ -19,6 +19,8 @@ type options struct {
 	port    string
 	debug   bool
 	files   uint64 // that each virtiofsd may have open
+	modules string // groups that are wanted soon, with commas
+	later   string // those that are wanted once there is a container
 }
 
 func parseOptions(cmdline string) options {
@@ -32,6 +34,10 @@ func parseOptions(cmdline string) options {
 			o.port = value
 		case "bulkhead.files":
 			o.files = number(value)
+		case "bulkhead.modules":
+			o.modules = value
+		case "bulkhead.later":
+			o.later = value
 		case "bulkhead.debug":
 			o.debug = value == "1"
 		}

@@ -75,14 +75,38 @@ func dropNames() {
 // kernel that does not tell what its caches hold has all inodes counted that come
 // on top of today's.
 func volumeInodes() (func() uint64, error) {
-	fd, err := unix.Open("/sys/kernel/slab/fuse_inode/objects", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		return func() uint64 { return firstNumber(fd) }, nil
+	if fd, err := unix.Open("/proc/slabinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+		if _, ok := slabObjects(fd, "fuse_inode"); ok {
+			return func() uint64 { n, _ := slabObjects(fd, "fuse_inode"); return n }, nil
+		}
+		unix.Close(fd)
 	}
-	if fd, err = unix.Open("/proc/sys/fs/inode-nr", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+	fd, err := unix.Open("/proc/sys/fs/inode-nr", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil, err
 	}
 	return since(func() uint64 { return firstNumber(fd) }), nil
+}
+
+// slabObjects gives how many objects of one of the kernel's caches are in use
+// (slabinfo(5)), and whether there is such a cache.
+func slabObjects(fd int, cache string) (uint64, bool) {
+	var text []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := unix.Pread(fd, buf, int64(len(text)))
+		if err != nil || n <= 0 {
+			break
+		}
+		text = append(text, buf[:n]...)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == cache {
+			n, err := strconv.ParseUint(f[1], 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
 }
 
 // since counts what comes on top of the least that was ever there.

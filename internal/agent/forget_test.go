@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +52,34 @@ func TestVolumeInodes(t *testing.T) {
 	}
 	if _, err := volumeInodes(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSlabObjects(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "slabinfo")
+	text := "slabinfo - version: 2.1\n# name            <active_objs> <num_objs>\n" +
+		strings.Repeat("filler                 1      2    768   10    2 : tunables    0    0    0 : slabdata      3      3      0\n", 2000) +
+		"fuse_inode_x         700   1950    832   39    8 : tunables    0    0    0 : slabdata     50     50      0\n" +
+		"fuse_inode          1939   1950    832   39    8 : tunables    0    0    0 : slabdata     50     50      0\nbroken x\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, c := range []struct {
+		cache string
+		want  uint64
+		ok    bool
+	}{{"fuse_inode", 1939, true}, {"fuse_inode_x", 700, true}, {"fuse", 0, false}, {"broken", 0, false}} {
+		if n, ok := slabObjects(int(f.Fd()), c.cache); n != c.want || ok != c.ok {
+			t.Errorf("%s: %d, %v; want %d, %v", c.cache, n, ok, c.want, c.ok)
+		}
+	}
+	if _, ok := slabObjects(-1, "fuse_inode"); ok {
+		t.Error("a file that cannot be read has objects")
 	}
 }
 

@@ -87,6 +87,7 @@ func (a *Agent) create(req *agentpb.CreateRequest) (*agentpb.Started, error) {
 	c.init, c.started = p, req.Start
 	c.mu.Unlock()
 	a.watchMemory(c)
+	a.behind()
 	return started(p, nil)
 }
 

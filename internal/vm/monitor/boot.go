@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 	"bulkhead.dev/bulkhead/internal/vm/vsock"
 	"bulkhead.dev/bulkhead/internal/wire"
 	"bulkhead.dev/bulkhead/internal/wire/agentconn"
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
 // Sizes of a machine.
@@ -225,7 +227,24 @@ func (m *monitor) describe() (*hypervisor.Config, error) {
 		return nil, err
 	}
 	cfg.Nets = m.netDevices()
+	cfg.Append += modulesOf(cfg, m.rootType)
 	return cfg, nil
+}
+
+// modulesOf tells the agent of a machine that boots which modules it will need.
+func modulesOf(cfg *hypervisor.Config, rootType string) string {
+	var list []string
+	if len(cfg.Disks) > 0 {
+		list = append(list, agentpb.GroupBlock, rootType)
+	}
+	if len(cfg.Shares) > 0 {
+		list = append(list, agentpb.GroupVirtiofs)
+	}
+	list = append(list, agentpb.GroupOverlay)
+	if len(cfg.Nets) > 0 {
+		list = append(list, agentpb.GroupNet)
+	}
+	return " bulkhead.modules=" + strings.Join(list, ",") + " bulkhead.later=" + agentpb.GroupBalloon + "," + agentpb.GroupRNG
 }
 
 // config describes a machine without disks, volumes and networks.

@@ -1,0 +1,37 @@
+package agent
+
+import (
+	"runtime"
+	"strings"
+)
+
+// ahead does on its own what containers need and nothing waits for, while the
+// agent makes itself ready and the host thinks: it brings up the CPUs behind the
+// first, and loads the modules that the host says are wanted there (a template has
+// none: a clone's devices come later). What is wanted earlier is done where it is
+// wanted; modules.mu sees to it that it is done once.
+func (a *Agent) ahead() {
+	err := a.onlineRest()
+	a.cpus <- err
+	if err == nil {
+		runtime.SetDefaultGOMAXPROCS() // this process began on one CPU
+	}
+	a.loadAll(a.options.modules)
+}
+
+// behind loads what no container waits for, once there is one.
+func (a *Agent) behind() {
+	a.behindOnce.Do(func() { go a.loadAll(a.options.later) })
+}
+
+// loadAll loads groups of modules; what went wrong is told who needs them.
+func (a *Agent) loadAll(groups string) {
+	for g := range strings.SplitSeq(groups, ",") {
+		if g == "" {
+			continue
+		}
+		if err := a.modules.load(g); err != nil {
+			say("ahead: %v", err)
+		}
+	}
+}
