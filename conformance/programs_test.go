@@ -91,8 +91,8 @@ func runScript(t *testing.T, p place, path string, limit time.Duration) (end, de
 		t.Fatal(out.err)
 	}
 	lines := append(out.lines, strings.Split(strings.TrimSpace(out.stderr), "\n")...)
-	if len(lines) > 25 {
-		lines = lines[len(lines)-25:]
+	if len(lines) > 25 { // a crash says what it is in its head
+		lines = append([]string{lastLine(out.stderr), "…"}, lines[len(lines)-25:]...)
 	}
 	return out.end, strings.Join(lines, "\n") + waits(out.stderr), out.left
 }

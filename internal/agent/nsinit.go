@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,6 +51,10 @@ func (b *builder) makeNamespace() error {
 	b.p.namespace.Store(first)
 	if err := first.reach(); err != nil {
 		return fmt.Errorf("PID namespace: %w", err)
+	}
+	// Of all processes here the OOM killer takes what is of use to nobody last.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", first.pid), []byte("-1000"), 0); err != nil {
+		return fmt.Errorf("oom_score_adj: %w", err)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type proc struct {
 	io     *stdio
 	done   chan struct{} // closed when it has ended and its output is out
 	status uint32
+	oom    bool // the guest's kernel has killed in its container for memory
 }
 
 func (m *monitor) call() (context.Context, context.CancelFunc) {
@@ -83,8 +84,19 @@ func (m *guestContainer) initRuns() {
 			return // its own process waits, and ends
 		}
 		m.syncVolumes()
-		m.finish(exitCode(p.status), nil)
+		m.finish(exitCode(p.status), m.outOfMemory(p))
 	}()
+}
+
+// outOfMemory says why init was killed, if it was for memory.
+func (m *guestContainer) outOfMemory(p *proc) error {
+	if ws := unix.WaitStatus(p.status); !p.oom || !ws.Signaled() || ws.Signal() != unix.SIGKILL {
+		return nil
+	}
+	if limit := m.conf.Limits.MemoryBytes; limit > 0 {
+		return fmt.Errorf("the guest's kernel has killed the container's processes for want of memory: they may have %d MiB; give them more (--memory, linux.resources.memory.limit)", limit>>20)
+	}
+	return fmt.Errorf("the guest's kernel has killed the container's processes for want of memory: the VM has %d MiB; give it more (--memory, dev.bulkhead.vm.memory)", m.memory>>20)
 }
 
 // await waits for a process of the guest and its output, and notes the status. One
@@ -97,7 +109,7 @@ func (m *guestContainer) await(p *proc) error {
 		p.io.abort()
 		return err
 	}
-	p.status = res.Status
+	p.status, p.oom = res.Status, res.OomKilled
 	p.io.drain()
 	p.io.release()
 	return nil

@@ -472,3 +472,60 @@ func TestNetwork(t *testing.T) {
 		t.Errorf("exit status %d\n%s", code, out)
 	}
 }
+
+// A program that the guest's kernel kills for memory ends with 137 and a reason,
+// with a limit and without; init, which holds its namespace, is not killed first.
+func TestOutOfMemory(t *testing.T) {
+	full(t)
+	b := newBox(t)
+	const hog = `BEGIN { x = "0123456789"; while (length(x) < 1e9) x = x x; print "survived" }`
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "the VM has 512 MiB"},
+		{[]string{"--memory", "100M"}, "they may have 100 MiB"},
+	} {
+		args := append([]string{"do", "--wall=vm", "--root-dir", filepath.Join(b.bundle, "rootfs")}, c.args...)
+		out, code := b.run("", append(args, "--", "/bin/busybox", "awk", hog)...)
+		if code != 137 || !strings.Contains(out, c.want) || strings.Contains(out, "survived") {
+			t.Errorf("%v: exit status %d, want 137 and %q\n%s", c.args, code, c.want, out)
+		}
+	}
+}
+
+// A machine that boots gives back what its programs no longer need.
+func TestMemoryGivenBack(t *testing.T) {
+	full(t)
+	b := newBox(t)
+	b.edit(func(c map[string]any) { c["annotations"].(map[string]any)["dev.bulkhead.vm.template"] = "off" })
+	b.args("sh", "-c", "busybox head -c 200000000 /dev/urandom >/tmp/file; echo full >/tmp/full; while [ ! -e /tmp/go ]; do sleep 0.1; done; rm /tmp/file; sleep 10000")
+	b.must("run", "--detach", "--bundle", b.bundle, b.id)
+	used := func() int64 {
+		t.Helper()
+		var e struct {
+			Data struct {
+				VM struct {
+					Memory int64 `json:"hypervisorMemory"`
+				} `json:"vm"`
+			} `json:"data"`
+		}
+		out := b.must("events", "--stats", b.id)
+		if err := json.Unmarshal([]byte(out), &e); err != nil || e.Data.VM.Memory == 0 {
+			t.Fatalf("events: %v\n%s", err, out)
+		}
+		return e.Data.VM.Memory
+	}
+	b.must("exec", b.id, "sh", "-c", "while [ ! -e /tmp/full ]; do sleep 0.1; done")
+	before := used()
+	b.must("exec", b.id, "sh", "-c", "echo >/tmp/go")
+	const want = 100 << 20
+	after := used()
+	for deadline := time.Now().Add(time.Minute); after > before-want && time.Now().Before(deadline); after = used() {
+		time.Sleep(500 * time.Millisecond)
+	}
+	if after > before-want {
+		t.Errorf("%d MiB with a file of 190 MiB, and %d MiB a minute after it is gone", before>>20, after>>20)
+	}
+	b.must("delete", "--force", b.id)
+}
