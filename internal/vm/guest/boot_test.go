@@ -77,28 +77,37 @@ func boot(t *testing.T, extra ...string) *vm {
 	return v
 }
 
-// start starts QEMU with an initramfs.
+// start starts QEMU with an initramfs and the agent's port.
 func start(t *testing.T, initramfs string, extra ...string) *vm {
+	t.Helper()
+	sock := filepath.Join(t.TempDir(), "agent.sock")
+	v := launch(t, initramfs, "", append([]string{
+		"-device", "virtio-serial-device", "-chardev", "socket,id=agent,server=on,wait=off,path=" + sock,
+		"-device", "virtserialport,chardev=agent,name=" + agentpb.PortName,
+	}, extra...)...)
+	v.sock = sock
+	return v
+}
+
+// launch starts QEMU with an initramfs, words for the kernel, and devices.
+func launch(t *testing.T, initramfs, words string, devices ...string) *vm {
 	t.Helper()
 	_, vmlinux, _ := artifacts(t)
 	dir := t.TempDir()
-	sock := filepath.Join(dir, "agent.sock")
 	accel := os.Getenv("BULKHEAD_VM_ACCEL")
 	if accel == "" {
 		accel = "tcg"
 	}
 	v := &vm{console: filepath.Join(dir, "console"), exited: make(chan error, 1)}
 	cmdline := "console=ttyS0 quiet rdinit=/init cryptomgr.notests lsm=capability audit=0 random.trust_cpu=on" +
-		" 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 panic=-1 " + tscArgs(accel) + os.Getenv("BULKHEAD_VM_CMDLINE")
+		" 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 panic=-1 " + tscArgs(accel) + words + os.Getenv("BULKHEAD_VM_CMDLINE")
 	args := []string{
 		"-M", "microvm", "-accel", accel, "-cpu", "max", "-m", "256", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=false",
 		"-kernel", vmlinux, "-initrd", initramfs, "-append", cmdline,
 		"-serial", "file:" + v.console,
-		"-device", "virtio-serial-device", "-chardev", "socket,id=agent,server=on,wait=off,path=" + sock,
-		"-device", "virtserialport,chardev=agent,name=" + agentpb.PortName,
 	}
-	v.cmd = exec.Command("qemu-system-x86_64", append(args, extra...)...)
+	v.cmd = exec.Command("qemu-system-x86_64", append(args, devices...)...)
 	v.cmd.Stderr = os.Stderr
 	v.started = time.Now()
 	if err := v.cmd.Start(); err != nil {
@@ -112,7 +121,6 @@ func start(t *testing.T, initramfs string, extra ...string) *vm {
 			t.Logf("console:\n%s", raw)
 		}
 	})
-	v.sock = sock
 	return v
 }
 

@@ -51,6 +51,12 @@ func busybox(t *testing.T) string {
 // bootWithRoot boots a VM that has a disk with an image of root.
 func bootWithRoot(t *testing.T, root string, format Format, extra ...string) *vm {
 	t.Helper()
+	return boot(t, append(extra, rootDisk(t, root, format)...)...)
+}
+
+// rootDisk makes an image of root, and QEMU's options for it.
+func rootDisk(t *testing.T, root string, format Format) []string {
+	t.Helper()
 	cache, _, _ := artifacts(t)
 	k, err := FindKernel(os.Getenv("BULKHEAD_VM_KERNEL"))
 	if err != nil {
@@ -61,9 +67,10 @@ func bootWithRoot(t *testing.T, root string, format Format, extra ...string) *vm
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { img.Close() })
-	return boot(t, append(extra,
-		"-drive", "if=none,id=root,format=raw,readonly=on,file="+img.Path,
-		"-device", "virtio-blk-device,drive=root,serial=root")...)
+	return []string{
+		"-drive", "if=none,id=root,format=raw,readonly=on,file=" + img.Path,
+		"-device", "virtio-blk-device,drive=root,serial=root",
+	}
 }
 
 // config is a container as Docker would make it.
