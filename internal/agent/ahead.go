@@ -3,19 +3,27 @@ package agent
 import (
 	"runtime"
 	"strings"
+
+	"bulkhead.dev/bulkhead/internal/agent/word"
 )
 
 // ahead does on its own what containers need and nothing waits for, while the
-// agent makes itself ready and the host thinks: it brings up the CPUs behind the
-// first, and loads the modules that the host says are wanted there (a template has
-// none: a clone's devices come later). What is wanted earlier is done where it is
-// wanted; modules.mu sees to it that it is done once.
+// agent makes itself ready and the host thinks: it waits for the CPUs behind the
+// first, makes the tables of the messages' code, and loads the modules that the
+// host says are wanted (a template has none: a clone's devices come later). What is
+// wanted earlier is done where it is wanted; modules.mu and the tables' own locks
+// see to it that it is done once.
 func (a *Agent) ahead() {
+	<-word.Online
 	err := a.onlineRest()
 	a.cpus <- err
 	if err == nil {
 		runtime.SetDefaultGOMAXPROCS() // this process began on one CPU
 	}
+	if a.options.modules == "" {
+		return
+	}
+	rehearseMessages()
 	a.loadAll(a.options.modules)
 }
 

@@ -56,7 +56,7 @@ type kernelMount struct {
 // the host has been answered.
 var early = []kernelMount{
 	{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
-	{"sysfs", "/sys", "sysfs", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+	{"sysfs", "/sys", "sysfs", word.SysFlags, ""},
 	{"devtmpfs", "/dev", "devtmpfs", word.DeviceFlags, "mode=755"},
 }
 
@@ -80,7 +80,7 @@ func enterRoot() (modules int, err error) {
 		}
 	}
 	for _, m := range early {
-		if m.target == "/dev" && word.First.Devices { // it is mounted, for the port
+		if m.target == "/dev" && word.First.Devices || m.target == "/sys" && word.First.Sys { // it is mounted
 			m.flags = unix.MS_MOVE
 			m.source, m.fstype, m.data = m.target, "", ""
 		}

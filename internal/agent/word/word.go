@@ -5,20 +5,25 @@
 // own protection, which are made while the host thinks about its first request.
 // Nothing is lost by the order: the host's next bytes wait in the port.
 //
+// Then it begins to bring up the CPUs behind the first (cpus.go), so that they are
+// there when the first thing comes that can be done beside another.
+//
 // It knows one way only: modules of virtio over MMIO and a virtio-serial port,
 // the only one there is. Whatever is different it leaves to the agent, with what
 // was done until then in First; it reports no error, since the agent goes the
 // same way again and finds the same.
 //
-// Locks: none; there is one goroutine.
+// Locks: none. First is written by package initialisation alone; what brings up
+// CPUs says its end by closing Online.
 package word
 
 import "syscall"
 
 // Greeting is what came of it.
 type Greeting struct {
-	// Devices says that the kernel's devices are mounted on /dev.
-	Devices bool
+	// Devices says that the kernel's devices are mounted on /dev, and Sys that
+	// sysfs is on /sys.
+	Devices, Sys bool
 	// Loaded are the files of modules that were loaded.
 	Loaded []string
 	// Port is the name of the port's device, if FD is open.
@@ -49,8 +54,11 @@ const (
 // groups are loaded in this order: the transport and the port's driver.
 var groups = []string{"mmio", "boot"}
 
-// DeviceFlags are those of the mount of /dev.
-const DeviceFlags = syscall.MS_NOSUID | syscall.MS_NOEXEC
+// Flags of the mounts of /dev and /sys.
+const (
+	DeviceFlags = syscall.MS_NOSUID | syscall.MS_NOEXEC
+	SysFlags    = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
+)
 
 func init() {
 	if syscall.Getpid() != 1 {
@@ -59,9 +67,11 @@ func init() {
 	First.Began = bootNanos()
 	index, ok := readFile(modulesIndex)
 	if !ok { // not the agent's initramfs
+		close(Online)
 		return
 	}
 	First.say(index)
+	First.wake()
 }
 
 func (g *Greeting) say(index []byte) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // LeftOut is what of a kernel's start nobody in a guest has a use for, and is a
@@ -13,7 +14,17 @@ import (
 // self-test, and measuring files for a TPM. A kernel that has no such initcalls
 // ignores it.
 const LeftOut = " initcall_blacklist=ftrace_check_for_weak_functions,trace_eval_init,tracer_init_tracefs," +
-	"slab_sysfs_init,load_system_certificate_list,blake2s_mod_init,init_ima"
+	"slab_sysfs_init,blake2s_mod_init,init_ima" + certificates
+
+const certificates = ",load_system_certificate_list"
+
+// leftOut is LeftOut, but for what this kernel needs.
+func (k *Kernel) leftOut() string {
+	if k.signaturesForced() {
+		return strings.TrimSuffix(LeftOut, certificates)
+	}
+	return LeftOut
+}
 
 // CommandLine is this kernel's, for the wall's machines and, without
 // LeftOut, for the bare ones that it is measured against. tscKHz is the rate
@@ -29,7 +40,7 @@ func (k *Kernel) CommandLine(tscKHz uint64) string {
 		"random.trust_cpu=on 8250.nr_uarts=1 no_timer_check noreplace-smp rcupdate.rcu_expedited=1 " +
 		// The environment of the agent: none of its loops is long enough for a
 		// signal to be worth while.
-		"GODEBUG=asyncpreemptoff=1" + LeftOut
+		"GODEBUG=asyncpreemptoff=1" + k.leftOut()
 	if tscKHz > 0 {
 		s += fmt.Sprintf(" tsc_early_khz=%d maxcpus=1", tscKHz)
 		if hz := k.hz(); hz > 0 {

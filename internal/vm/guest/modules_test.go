@@ -187,3 +187,23 @@ func TestInitramfs(t *testing.T) {
 		t.Errorf("a module that is not there: %v", err)
 	}
 }
+
+// A kernel that loads no module without a signature keeps its certificates, and
+// so does one of which nothing is known.
+func TestCommandLineKeepsCertificates(t *testing.T) {
+	for config, keeps := range map[string]bool{
+		"\nCONFIG_MODULE_SIG=y\nCONFIG_HZ=250\n": false,
+		"\nCONFIG_MODULE_SIG_FORCE=y\n":          true,
+		"":                                       true,
+	} {
+		boot := t.TempDir()
+		if config != "" {
+			write(t, filepath.Join(boot, "config-1.0"), config)
+		}
+		k := &Kernel{Path: filepath.Join(boot, "vmlinuz-1.0"), Release: "1.0"}
+		line := k.CommandLine(1000)
+		if got := !strings.Contains(line, "load_system_certificate_list"); got != keeps || !strings.Contains(line, "trace_eval_init") {
+			t.Errorf("config %q: %s", config, line)
+		}
+	}
+}
