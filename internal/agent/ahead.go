@@ -27,9 +27,12 @@ func (a *Agent) ahead() {
 	a.loadAll(a.options.modules)
 }
 
-// behind loads what no container waits for, once there is one.
+// behind does what no container waits for, when one is made.
 func (a *Agent) behind() {
-	a.behindOnce.Do(func() { go a.loadAll(a.options.later) })
+	go func() {
+		a.behindOnce.Do(func() { a.loadAll(a.options.later) })
+		a.modules.release()
+	}()
 }
 
 // loadAll loads groups of modules; what went wrong is told who needs them.

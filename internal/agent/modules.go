@@ -24,6 +24,7 @@ type modules struct {
 	names  []string            // of groups, in order
 	loaded map[string]bool     // files
 	list   []string            // of what was loaded
+	spent  []string            // files that nobody needs any more
 }
 
 func newModules(dir int) (*modules, error) {
@@ -80,12 +81,22 @@ func (m *modules) load(group string) error {
 	return nil
 }
 
-// done notes that a module is loaded, and gives its memory in the initramfs back.
+// done notes that a module is loaded.
 func (m *modules) done(file string) {
 	say("module %s is loaded", file)
 	m.loaded[file] = true
 	m.list = append(m.list, file)
-	_ = unix.Unlinkat(m.dir, file, 0)
+	m.spent = append(m.spent, file)
+}
+
+// release gives back the initramfs's memory of what is loaded.
+func (m *modules) release() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, file := range m.spent {
+		_ = unix.Unlinkat(m.dir, file, 0)
+	}
+	m.spent = nil
 }
 
 // insert loads one module.

@@ -1,11 +1,8 @@
 package agent
 
 import (
-	"os"
-	"path/filepath"
 	"runtime"
 	godebug "runtime/debug"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +24,7 @@ func (a *Agent) rehearse() {
 		a.spare = c
 	}
 	a.storageMu.Lock()
-	a.disks = disksBySerial()
+	a.disks, _ = disksBySerial()
 	a.storageMu.Unlock()
 	a.openInotify()
 	rehearseMessages()
@@ -60,18 +57,6 @@ func (a *Agent) takeCgroup(id string) (*cgroup, error) {
 		return spare, nil
 	}
 	return newCgroup(id)
-}
-
-// disksBySerial names the disks that are there.
-func disksBySerial() map[string]string {
-	out := make(map[string]string)
-	list, _ := filepath.Glob("/sys/block/*/serial")
-	for _, file := range list {
-		if raw, err := os.ReadFile(file); err == nil {
-			out[strings.TrimSpace(string(raw))] = filepath.Base(filepath.Dir(file))
-		}
-	}
-	return out
 }
 
 // rehearseMessages encodes and decodes what a first container is made with.

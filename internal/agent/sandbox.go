@@ -117,6 +117,7 @@ func (a *Agent) prepareSnapshot(req *agentpb.SnapshotRequest) error {
 			return err
 		}
 	}
+	a.modules.release()
 	a.mu.Lock()
 	n := len(a.containers)
 	a.snapshot = n == 0

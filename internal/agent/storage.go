@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -135,17 +134,31 @@ func (a *Agent) mountBlock(s *agentpb.Storage, dir string) error {
 
 // blockBySerial finds a disk by its serial number.
 func blockBySerial(serial string) (string, error) {
-	list, err := filepath.Glob("/sys/block/*/serial")
-	if err != nil {
-		return "", err
+	disks, err := disksBySerial()
+	if err == nil && disks[serial] == "" {
+		err = fmt.Errorf("no disk has that serial number: %w", unix.ENOENT)
 	}
-	for _, file := range list {
-		raw, err := os.ReadFile(file)
-		if err == nil && strings.TrimSpace(string(raw)) == serial {
-			return filepath.Base(filepath.Dir(file)), nil
+	return disks[serial], err
+}
+
+// disksBySerial names the disks that are there.
+func disksBySerial() (map[string]string, error) {
+	dir, err := os.Open("/sys/block")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string)
+	for _, name := range names {
+		if serial, err := readFile("/sys/block/" + name + "/serial"); err == nil {
+			out[serial] = name
 		}
 	}
-	return "", fmt.Errorf("no disk has that serial number: %w", unix.ENOENT)
+	return out, nil
 }
 
 // deviceWait is how long a device may take to appear.
