@@ -14,8 +14,9 @@ import (
 // wanted earlier is done where it is wanted; modules.mu and the tables' own locks
 // see to it that it is done once.
 func (a *Agent) ahead() {
-	<-word.Online
-	err := a.onlineRest()
+	leave := a.stages.enter("bringing up the CPUs behind the first")
+	err := <-word.Online
+	leave()
 	a.cpus <- err
 	if err == nil {
 		runtime.SetDefaultGOMAXPROCS() // this process began on one CPU

@@ -61,26 +61,6 @@ func addRandom(b []byte) error {
 	return reseed(b)
 }
 
-// onlineRest brings up the CPUs behind the first, which are numbered in order.
-func (a *Agent) onlineRest() error {
-	for i := 1; ; i++ {
-		file := fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", i)
-		have, err := readFile(file)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		if err == nil && have == "0" {
-			leave := a.stages.enter("bringing up CPU %d", i)
-			err = os.WriteFile(file, []byte("1"), 0)
-			leave()
-		}
-		if err != nil {
-			return fmt.Errorf("CPU %d: %w", i, err)
-		}
-		say("CPU %d is up", i)
-	}
-}
-
 // online brings up what was plugged in.
 func online() error {
 	for pattern, value := range map[string]string{

@@ -14,7 +14,7 @@
 // same way again and finds the same.
 //
 // Locks: none. First is written by package initialisation alone; what brings up
-// CPUs says its end by closing Online.
+// CPUs says its end by Online.
 package word
 
 import "syscall"
@@ -66,8 +66,7 @@ func init() {
 	}
 	First.Began = bootNanos()
 	index, ok := readFile(modulesIndex)
-	if !ok { // not the agent's initramfs
-		close(Online)
+	if !ok { // not the agent's initramfs, without which there is no agent
 		return
 	}
 	First.say(index)
