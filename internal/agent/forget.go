@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"strings"
@@ -100,9 +101,10 @@ func slabObjects(fd int, cache string) (uint64, bool) {
 		}
 		text = append(text, buf[:n]...)
 	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == cache {
-			n, err := strconv.ParseUint(f[1], 10, 64)
+	for line := range bytes.Lines(text) {
+		rest, ok := bytes.CutPrefix(line, []byte(cache+" "))
+		if f := bytes.Fields(rest); ok && len(f) > 0 {
+			n, err := strconv.ParseUint(string(f[0]), 10, 64)
 			return n, err == nil
 		}
 	}

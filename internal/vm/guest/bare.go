@@ -8,7 +8,7 @@ import (
 )
 
 // LeftOut is what of a kernel's start nobody in a guest has a use for, and is a
-// quarter of it, done on one CPU: names and the looking for doubles for tracing
+// sixth of its time, on one CPU: names and the looking for doubles for tracing
 // (ftrace_check_for_weak_functions, trace_eval_init), the files of tracefs, those
 // of /sys/kernel/slab, the certificates that modules could be signed with, a
 // self-test, and measuring files for a TPM. A kernel that has no such initcalls

@@ -143,6 +143,19 @@ func (v *vm) connect(t *testing.T) {
 	}
 }
 
+// wantEnd waits for the VM's own end.
+func (v *vm) wantEnd(t *testing.T, why string) {
+	t.Helper()
+	select {
+	case err := <-v.exited:
+		if err != nil {
+			t.Fatalf("QEMU: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the VM goes on %s", why)
+	}
+}
+
 // tscArgs tells the kernel the host's TSC rate, which TCG cannot measure.
 func tscArgs(accel string) string {
 	if accel != "tcg" {
@@ -179,14 +192,7 @@ func TestBoot(t *testing.T) {
 		t.Fatalf("Info: %v", info)
 	}
 	v.Conn.Close() // the end of the channel is the end of the VM
-	select {
-	case err := <-v.exited:
-		if err != nil {
-			t.Fatalf("QEMU: %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the VM goes on without its channel")
-	}
+	v.wantEnd(t, "without its channel")
 }
 
 // TestSessions ends a connection as a snapshot does, and goes on with another.

@@ -310,14 +310,7 @@ func TestContainers(t *testing.T) {
 		}
 	})
 	call(t, v.Agent().Shutdown, &agentpb.Empty{})
-	select {
-	case err := <-v.exited:
-		if err != nil {
-			t.Fatalf("QEMU: %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the VM goes on after Shutdown")
-	}
+	v.wantEnd(t, "after Shutdown")
 }
 
 func wantCode(t *testing.T, code codes.Code, f func(context.Context) error) error {

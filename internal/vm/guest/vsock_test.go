@@ -42,12 +42,5 @@ func TestVsock(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	v.Conn.Close() // the end of the channel is the end of the VM
-	select {
-	case err := <-v.exited:
-		if err != nil {
-			t.Fatalf("QEMU: %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the VM goes on without its channel")
-	}
+	v.wantEnd(t, "without its channel")
 }
