@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,7 +186,7 @@ func (b *vmBench) machines(root, prog string) error {
 	if err != nil {
 		return err
 	}
-	b.config = hypervisor.Config{Kernel: vmlinux.Path, Accel: hypervisor.TCG, CPUs: min(host.CPUs(), 8), Balloon: true}
+	b.config = hypervisor.Config{Kernel: vmlinux.Path, Accel: hypervisor.TCG, CPUs: min(runtime.NumCPU(), 8), Balloon: true}
 	tsc := facts.TSCKHz
 	if facts.KVM {
 		b.config.Accel, tsc = hypervisor.KVM, 0

@@ -1,11 +1,8 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -59,29 +56,6 @@ func addRandom(b []byte) error {
 		return fmt.Errorf("random %w: %d bytes; 1 to %d are taken", errInvalid, len(b), maxRandom)
 	}
 	return reseed(b)
-}
-
-// online brings up what was plugged in.
-func online() error {
-	for pattern, value := range map[string]string{
-		"/sys/devices/system/cpu/cpu[0-9]*/online":      "1",
-		"/sys/devices/system/memory/memory[0-9]*/state": "online",
-	} {
-		list, err := filepath.Glob(pattern)
-		if err != nil {
-			return err
-		}
-		for _, file := range list {
-			have, err := readFile(file)
-			if err != nil || have == value {
-				continue
-			}
-			if err := os.WriteFile(file, []byte(value), 0); err != nil && !errors.Is(err, unix.EBUSY) {
-				return fmt.Errorf("%s: %w", strings.TrimPrefix(file, "/sys/devices/system/"), err)
-			}
-		}
-	}
-	return nil
 }
 
 // prepareSnapshot makes the agent ready to be copied.

@@ -161,14 +161,6 @@ func (s *service) Reseed(_ context.Context, r *agentpb.ReseedRequest) (*agentpb.
 	return empty(addRandom(r.Random))
 }
 
-func (s *service) Online(context.Context, *agentpb.Empty) (*agentpb.OnlineResponse, error) {
-	if err := online(); err != nil {
-		return nil, fail(err)
-	}
-	total, _ := memInfo()
-	return &agentpb.OnlineResponse{Cpus: onlineCPUs(), MemoryBytes: total}, nil
-}
-
 func (s *service) PrepareSnapshot(ctx context.Context, r *agentpb.SnapshotRequest) (*agentpb.Empty, error) {
 	return empty(s.a.stages.withAnswer(ctx, func() error { return s.a.prepareSnapshot(r) }))
 }

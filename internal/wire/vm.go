@@ -33,7 +33,7 @@ type VMOptions struct {
 	// Memory of the machine in bytes, 0 for the default, or what the limit of
 	// memory asks for.
 	Memory int64 `json:"memory,omitempty"`
-	CPUs   int   `json:"cpus,omitempty"` // 0: those the host allows
+	CPUs   int   `json:"cpus,omitempty"` // of the machine, for all of its life
 	// Accel is auto (or empty), kvm or tcg.
 	Accel string `json:"accel,omitempty"`
 	// Hypervisor is qemu (or empty), cloud-hypervisor or firecracker.

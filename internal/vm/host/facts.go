@@ -101,12 +101,3 @@ func MemAvailable() int64 {
 	n, _ := strconv.ParseInt(string(f[0]), 10, 64)
 	return n << 10
 }
-
-// CPUs is how many this process may run on.
-func CPUs() int {
-	var set unix.CPUSet
-	if unix.SchedGetaffinity(0, &set) != nil {
-		return 1
-	}
-	return max(1, set.Count())
-}

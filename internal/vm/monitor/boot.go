@@ -176,14 +176,7 @@ func (m *monitor) openMachine() error {
 	x.image = kernel
 	x.entries = append(x.entries, vmlinux, initrd)
 	x.kernel, x.initrd = vmlinux.Path, initrd.Path
-	x.cpus = m.cfg.VM.CPUs
-	if n := m.cfg.Container.Limits.CPUs; x.cpus == 0 && n > 0 {
-		x.cpus = n
-	}
-	if x.cpus == 0 {
-		x.cpus = host.CPUs()
-	}
-	x.cpus = min(x.cpus, maxCPUs)
+	x.cpus = max(1, min(m.cfg.VM.CPUs, maxCPUs))
 	x.unlimited = !m.cfg.VM.Pod && noMemoryLimit(&m.cfg.Container.Limits)
 	return m.chooseAccel()
 }

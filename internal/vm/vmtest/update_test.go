@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestUpdate(t *testing.T) {
 		c["linux"].(map[string]any)["resources"] = map[string]any{
 			"pids":   map[string]any{"limit": 77},
 			"memory": map[string]any{"limit": 100 << 20, "reservation": 50 << 20, "swap": 100 << 20},
-			"cpu":    map[string]any{"quota": 50000, "period": 100000, "shares": 512},
+			"cpu":    map[string]any{"quota": 50000, "period": 100000, "shares": 512, "cpus": "0"},
 		}
 	})
 	files := []string{"pids.max", "memory.max", "memory.low", "memory.swap.max", "cpu.max", "cpu.weight", "cpu.idle"}
@@ -35,12 +36,24 @@ func TestUpdate(t *testing.T) {
 	}
 	b.must("run", "--detach", "--bundle", b.bundle, b.id)
 	want("config.json", "77", "104857600", "52428800", "0", "50000 100000", "59", "0")
+	cpus := func(when, list, count string) {
+		t.Helper()
+		if got := b.inside("cpuset.cpus.effective"); got != list {
+			t.Errorf("%s: CPUs %s, want %s", when, got, list)
+		}
+		if got := strings.TrimSpace(b.must("exec", b.id, "busybox", "nproc")); got != count {
+			t.Errorf("%s: a process may use %s CPUs, want %s", when, got, count)
+		}
+	}
+	cpus("config.json", "0", "1")
+	if runtime.NumCPU() > 1 {
+		b.must("update", "--cpuset-cpus", "0-1", b.id)
+		cpus("wider", "0-1", "2")
+	}
 	b.must("update", "--pids-limit", "50", "--memory", "90M", "--memory-swap", "90M", "--memory-reservation", "40M",
 		"--cpu-quota", "20000", "--cpu-period", "50000", "--cpu-share", "1024", "--cpuset-cpus", "0", b.id)
 	want("update", "50", "94371840", "41943040", "0", "20000 50000", "100", "0")
-	if got := b.inside("cpuset.cpus.effective"); got != "0" {
-		t.Errorf("one CPU: %s", got)
-	}
+	cpus("narrower", "0", "1")
 	b.must("update", "--pids-limit", "-1", "--cpu-quota", "-1", b.id)
 	want("lifted", "max", "94371840", "41943040", "0", "max 50000", "100", "0")
 	if out, code := b.run("", "update", "--memory", "8G", "--memory-swap", "8G", b.id); code == 0 || !strings.Contains(out, "dev.bulkhead.vm.memory") {

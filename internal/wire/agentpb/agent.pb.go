@@ -81,7 +81,7 @@ func (x Event_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Event_Kind.Descriptor instead.
 func (Event_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26, 0}
+	return file_agent_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Root_Overlay int32
@@ -127,7 +127,7 @@ func (x Root_Overlay) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Root_Overlay.Descriptor instead.
 func (Root_Overlay) EnumDescriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{29, 0}
+	return file_agent_proto_rawDescGZIP(), []int{28, 0}
 }
 
 type Namespaces_Kind int32
@@ -173,7 +173,7 @@ func (x Namespaces_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Namespaces_Kind.Descriptor instead.
 func (Namespaces_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{39, 0}
+	return file_agent_proto_rawDescGZIP(), []int{38, 0}
 }
 
 type Empty struct {
@@ -842,58 +842,6 @@ func (x *ReseedRequest) GetRandom() []byte {
 	return nil
 }
 
-type OnlineResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cpus          uint32                 `protobuf:"varint,1,opt,name=cpus,proto3" json:"cpus,omitempty"`                                  // online now
-	MemoryBytes   uint64                 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // MemTotal now
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *OnlineResponse) Reset() {
-	*x = OnlineResponse{}
-	mi := &file_agent_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *OnlineResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*OnlineResponse) ProtoMessage() {}
-
-func (x *OnlineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[10]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use OnlineResponse.ProtoReflect.Descriptor instead.
-func (*OnlineResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *OnlineResponse) GetCpus() uint32 {
-	if x != nil {
-		return x.Cpus
-	}
-	return 0
-}
-
-func (x *OnlineResponse) GetMemoryBytes() uint64 {
-	if x != nil {
-		return x.MemoryBytes
-	}
-	return 0
-}
-
 type SnapshotRequest struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	ModuleGroups []string               `protobuf:"bytes,1,rep,name=module_groups,json=moduleGroups,proto3" json:"module_groups,omitempty"` // to load first: "overlay", "erofs"
@@ -908,7 +856,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_agent_proto_msgTypes[11]
+	mi := &file_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +868,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[11]
+	mi := &file_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +881,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{11}
+	return file_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SnapshotRequest) GetModuleGroups() []string {
@@ -960,7 +908,7 @@ type RestoredRequest struct {
 
 func (x *RestoredRequest) Reset() {
 	*x = RestoredRequest{}
-	mi := &file_agent_proto_msgTypes[12]
+	mi := &file_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +920,7 @@ func (x *RestoredRequest) String() string {
 func (*RestoredRequest) ProtoMessage() {}
 
 func (x *RestoredRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[12]
+	mi := &file_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +933,7 @@ func (x *RestoredRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredRequest.ProtoReflect.Descriptor instead.
 func (*RestoredRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{12}
+	return file_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RestoredRequest) GetTime() *Time {
@@ -1011,7 +959,7 @@ type ContainerRequest struct {
 
 func (x *ContainerRequest) Reset() {
 	*x = ContainerRequest{}
-	mi := &file_agent_proto_msgTypes[13]
+	mi := &file_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +971,7 @@ func (x *ContainerRequest) String() string {
 func (*ContainerRequest) ProtoMessage() {}
 
 func (x *ContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[13]
+	mi := &file_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +984,7 @@ func (x *ContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerRequest.ProtoReflect.Descriptor instead.
 func (*ContainerRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{13}
+	return file_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ContainerRequest) GetContainerId() string {
@@ -1064,7 +1012,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_agent_proto_msgTypes[14]
+	mi := &file_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1024,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[14]
+	mi := &file_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1037,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{14}
+	return file_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateRequest) GetContainerId() string {
@@ -1144,7 +1092,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1104,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1117,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{15}
+	return file_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartRequest) GetContainerId() string {
@@ -1198,7 +1146,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1158,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1171,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{16}
+	return file_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecRequest) GetContainerId() string {
@@ -1270,7 +1218,7 @@ type Streams struct {
 
 func (x *Streams) Reset() {
 	*x = Streams{}
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1230,7 @@ func (x *Streams) String() string {
 func (*Streams) ProtoMessage() {}
 
 func (x *Streams) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1243,7 @@ func (x *Streams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Streams.ProtoReflect.Descriptor instead.
 func (*Streams) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Streams) GetStdin() uint32 {
@@ -1333,7 +1281,7 @@ type Started struct {
 
 func (x *Started) Reset() {
 	*x = Started{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1293,7 @@ func (x *Started) String() string {
 func (*Started) ProtoMessage() {}
 
 func (x *Started) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1306,7 @@ func (x *Started) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Started.ProtoReflect.Descriptor instead.
 func (*Started) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Started) GetPid() uint32 {
@@ -1396,7 +1344,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1356,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1369,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SignalRequest) GetContainerId() string {
@@ -1476,7 +1424,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1436,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1449,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WaitRequest) GetContainerId() string {
@@ -1529,7 +1477,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1489,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1502,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitResponse) GetStatus() uint32 {
@@ -1590,7 +1538,7 @@ type ResizeRequest struct {
 
 func (x *ResizeRequest) Reset() {
 	*x = ResizeRequest{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1550,7 @@ func (x *ResizeRequest) String() string {
 func (*ResizeRequest) ProtoMessage() {}
 
 func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1563,7 @@ func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeRequest.ProtoReflect.Descriptor instead.
 func (*ResizeRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResizeRequest) GetContainerId() string {
@@ -1656,7 +1604,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1616,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1629,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateRequest) GetContainerId() string {
@@ -1707,7 +1655,7 @@ type ProcessesResponse struct {
 
 func (x *ProcessesResponse) Reset() {
 	*x = ProcessesResponse{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1667,7 @@ func (x *ProcessesResponse) String() string {
 func (*ProcessesResponse) ProtoMessage() {}
 
 func (x *ProcessesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1680,7 @@ func (x *ProcessesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessesResponse.ProtoReflect.Descriptor instead.
 func (*ProcessesResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ProcessesResponse) GetProcesses() []*ProcessInfo {
@@ -1761,7 +1709,7 @@ type ProcessInfo struct {
 
 func (x *ProcessInfo) Reset() {
 	*x = ProcessInfo{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1721,7 @@ func (x *ProcessInfo) String() string {
 func (*ProcessInfo) ProtoMessage() {}
 
 func (x *ProcessInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1734,7 @@ func (x *ProcessInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessInfo.ProtoReflect.Descriptor instead.
 func (*ProcessInfo) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProcessInfo) GetPid() uint32 {
@@ -1877,7 +1825,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +1837,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +1850,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Event) GetKind() Event_Kind {
@@ -1952,7 +1900,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +1912,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +1925,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{27}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Container) GetProcess() *Process {
@@ -2095,7 +2043,7 @@ type Storage struct {
 
 func (x *Storage) Reset() {
 	*x = Storage{}
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2055,7 @@ func (x *Storage) String() string {
 func (*Storage) ProtoMessage() {}
 
 func (x *Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2068,7 @@ func (x *Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Storage.ProtoReflect.Descriptor instead.
 func (*Storage) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{28}
+	return file_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Storage) GetSource() isStorage_Source {
@@ -2212,7 +2160,7 @@ type Root struct {
 
 func (x *Root) Reset() {
 	*x = Root{}
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2172,7 @@ func (x *Root) String() string {
 func (*Root) ProtoMessage() {}
 
 func (x *Root) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2185,7 @@ func (x *Root) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Root.ProtoReflect.Descriptor instead.
 func (*Root) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{29}
+	return file_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Root) GetStorage() *Storage {
@@ -2306,7 +2254,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +2266,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2279,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{30}
+	return file_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Mount) GetDestination() string {
@@ -2428,7 +2376,7 @@ type Bind struct {
 
 func (x *Bind) Reset() {
 	*x = Bind{}
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2388,7 @@ func (x *Bind) String() string {
 func (*Bind) ProtoMessage() {}
 
 func (x *Bind) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2401,7 @@ func (x *Bind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bind.ProtoReflect.Descriptor instead.
 func (*Bind) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{31}
+	return file_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Bind) GetStorage() *Storage {
@@ -2504,7 +2452,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +2464,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +2477,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{32}
+	return file_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *File) GetContent() []byte {
@@ -2587,7 +2535,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2547,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2560,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{33}
+	return file_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Process) GetArgs() []string {
@@ -2761,7 +2709,7 @@ type Capabilities struct {
 
 func (x *Capabilities) Reset() {
 	*x = Capabilities{}
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2721,7 @@ func (x *Capabilities) String() string {
 func (*Capabilities) ProtoMessage() {}
 
 func (x *Capabilities) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2734,7 @@ func (x *Capabilities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
 func (*Capabilities) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{34}
+	return file_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Capabilities) GetBounding() uint64 {
@@ -2835,7 +2783,7 @@ type Rlimit struct {
 
 func (x *Rlimit) Reset() {
 	*x = Rlimit{}
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +2795,7 @@ func (x *Rlimit) String() string {
 func (*Rlimit) ProtoMessage() {}
 
 func (x *Rlimit) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +2808,7 @@ func (x *Rlimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rlimit.ProtoReflect.Descriptor instead.
 func (*Rlimit) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{35}
+	return file_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Rlimit) GetResource() uint32 {
@@ -2899,7 +2847,7 @@ type Scheduler struct {
 
 func (x *Scheduler) Reset() {
 	*x = Scheduler{}
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +2859,7 @@ func (x *Scheduler) String() string {
 func (*Scheduler) ProtoMessage() {}
 
 func (x *Scheduler) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +2872,7 @@ func (x *Scheduler) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scheduler.ProtoReflect.Descriptor instead.
 func (*Scheduler) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{36}
+	return file_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Scheduler) GetPolicy() uint32 {
@@ -2990,7 +2938,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +2950,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +2963,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{37}
+	return file_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Device) GetPath() string {
@@ -3071,7 +3019,7 @@ type Seccomp struct {
 
 func (x *Seccomp) Reset() {
 	*x = Seccomp{}
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3031,7 @@ func (x *Seccomp) String() string {
 func (*Seccomp) ProtoMessage() {}
 
 func (x *Seccomp) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3044,7 @@ func (x *Seccomp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seccomp.ProtoReflect.Descriptor instead.
 func (*Seccomp) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{38}
+	return file_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Seccomp) GetFilter() []byte {
@@ -3132,7 +3080,7 @@ type Namespaces struct {
 
 func (x *Namespaces) Reset() {
 	*x = Namespaces{}
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3092,7 @@ func (x *Namespaces) String() string {
 func (*Namespaces) ProtoMessage() {}
 
 func (x *Namespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3105,7 @@ func (x *Namespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespaces.ProtoReflect.Descriptor instead.
 func (*Namespaces) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{39}
+	return file_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Namespaces) GetIpc() Namespaces_Kind {
@@ -3227,7 +3175,7 @@ type IDMap struct {
 
 func (x *IDMap) Reset() {
 	*x = IDMap{}
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3239,7 +3187,7 @@ func (x *IDMap) String() string {
 func (*IDMap) ProtoMessage() {}
 
 func (x *IDMap) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3252,7 +3200,7 @@ func (x *IDMap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IDMap.ProtoReflect.Descriptor instead.
 func (*IDMap) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{40}
+	return file_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *IDMap) GetContainer() uint32 {
@@ -3299,7 +3247,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3259,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3272,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{41}
+	return file_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Resources) GetMemoryLimit() int64 {
@@ -3417,7 +3365,7 @@ type DeviceRule struct {
 
 func (x *DeviceRule) Reset() {
 	*x = DeviceRule{}
-	mi := &file_agent_proto_msgTypes[42]
+	mi := &file_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3377,7 @@ func (x *DeviceRule) String() string {
 func (*DeviceRule) ProtoMessage() {}
 
 func (x *DeviceRule) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[42]
+	mi := &file_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3390,7 @@ func (x *DeviceRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceRule.ProtoReflect.Descriptor instead.
 func (*DeviceRule) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{42}
+	return file_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeviceRule) GetAllow() bool {
@@ -3512,7 +3460,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_agent_proto_msgTypes[43]
+	mi := &file_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3524,7 +3472,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[43]
+	mi := &file_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3537,7 +3485,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{43}
+	return file_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StatsResponse) GetMemoryCurrent() uint64 {
@@ -3708,7 +3656,7 @@ type IOStats struct {
 
 func (x *IOStats) Reset() {
 	*x = IOStats{}
-	mi := &file_agent_proto_msgTypes[44]
+	mi := &file_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3720,7 +3668,7 @@ func (x *IOStats) String() string {
 func (*IOStats) ProtoMessage() {}
 
 func (x *IOStats) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[44]
+	mi := &file_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3733,7 +3681,7 @@ func (x *IOStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IOStats.ProtoReflect.Descriptor instead.
 func (*IOStats) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{44}
+	return file_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *IOStats) GetMajor() uint32 {
@@ -3795,7 +3743,7 @@ type InterfaceStats struct {
 
 func (x *InterfaceStats) Reset() {
 	*x = InterfaceStats{}
-	mi := &file_agent_proto_msgTypes[45]
+	mi := &file_agent_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +3755,7 @@ func (x *InterfaceStats) String() string {
 func (*InterfaceStats) ProtoMessage() {}
 
 func (x *InterfaceStats) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[45]
+	mi := &file_agent_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +3768,7 @@ func (x *InterfaceStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceStats.ProtoReflect.Descriptor instead.
 func (*InterfaceStats) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{45}
+	return file_agent_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InterfaceStats) GetName() string {
@@ -3952,10 +3900,7 @@ const file_agent_proto_rawDesc = "" +
 	"\n" +
 	"unix_nanos\x18\x01 \x01(\x03R\tunixNanos\"'\n" +
 	"\rReseedRequest\x12\x16\n" +
-	"\x06random\x18\x01 \x01(\fR\x06random\"G\n" +
-	"\x0eOnlineResponse\x12\x12\n" +
-	"\x04cpus\x18\x01 \x01(\rR\x04cpus\x12!\n" +
-	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\"v\n" +
+	"\x06random\x18\x01 \x01(\fR\x06random\"v\n" +
 	"\x0fSnapshotRequest\x12#\n" +
 	"\rmodule_groups\x18\x01 \x03(\tR\fmoduleGroups\x12>\n" +
 	"\tcontainer\x18\x02 \x01(\v2 .bulkhead.agent.v1.CreateRequestR\tcontainer\"V\n" +
@@ -4267,7 +4212,7 @@ const file_agent_proto_rawDesc = "" +
 	"tx_packets\x18\a \x01(\x04R\ttxPackets\x12\x1b\n" +
 	"\ttx_errors\x18\b \x01(\x04R\btxErrors\x12\x1d\n" +
 	"\n" +
-	"tx_dropped\x18\t \x01(\x04R\ttxDropped2\xe9\v\n" +
+	"tx_dropped\x18\t \x01(\x04R\ttxDropped2\xa2\v\n" +
 	"\x05Agent\x12G\n" +
 	"\x04Info\x12\x1e.bulkhead.agent.v1.InfoRequest\x1a\x1f.bulkhead.agent.v1.InfoResponse\x12A\n" +
 	"\tConfigure\x12\x1a.bulkhead.agent.v1.Sandbox\x1a\x18.bulkhead.agent.v1.Empty\x12F\n" +
@@ -4285,8 +4230,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x06Remove\x12#.bulkhead.agent.v1.ContainerRequest\x1a\x18.bulkhead.agent.v1.Empty\x12?\n" +
 	"\tNextEvent\x12\x18.bulkhead.agent.v1.Empty\x1a\x18.bulkhead.agent.v1.Event\x12<\n" +
 	"\aSetTime\x12\x17.bulkhead.agent.v1.Time\x1a\x18.bulkhead.agent.v1.Empty\x12D\n" +
-	"\x06Reseed\x12 .bulkhead.agent.v1.ReseedRequest\x1a\x18.bulkhead.agent.v1.Empty\x12E\n" +
-	"\x06Online\x12\x18.bulkhead.agent.v1.Empty\x1a!.bulkhead.agent.v1.OnlineResponse\x12O\n" +
+	"\x06Reseed\x12 .bulkhead.agent.v1.ReseedRequest\x1a\x18.bulkhead.agent.v1.Empty\x12O\n" +
 	"\x0fPrepareSnapshot\x12\".bulkhead.agent.v1.SnapshotRequest\x1a\x18.bulkhead.agent.v1.Empty\x12H\n" +
 	"\bRestored\x12\".bulkhead.agent.v1.RestoredRequest\x1a\x18.bulkhead.agent.v1.Empty\x12>\n" +
 	"\bShutdown\x12\x18.bulkhead.agent.v1.Empty\x1a\x18.bulkhead.agent.v1.EmptyB-Z+bulkhead.dev/bulkhead/internal/wire/agentpbb\x06proto3"
@@ -4304,7 +4248,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_agent_proto_goTypes = []any{
 	(Event_Kind)(0),           // 0: bulkhead.agent.v1.Event.Kind
 	(Root_Overlay)(0),         // 1: bulkhead.agent.v1.Root.Overlay
@@ -4319,133 +4263,130 @@ var file_agent_proto_goTypes = []any{
 	(*Neighbour)(nil),         // 10: bulkhead.agent.v1.Neighbour
 	(*Time)(nil),              // 11: bulkhead.agent.v1.Time
 	(*ReseedRequest)(nil),     // 12: bulkhead.agent.v1.ReseedRequest
-	(*OnlineResponse)(nil),    // 13: bulkhead.agent.v1.OnlineResponse
-	(*SnapshotRequest)(nil),   // 14: bulkhead.agent.v1.SnapshotRequest
-	(*RestoredRequest)(nil),   // 15: bulkhead.agent.v1.RestoredRequest
-	(*ContainerRequest)(nil),  // 16: bulkhead.agent.v1.ContainerRequest
-	(*CreateRequest)(nil),     // 17: bulkhead.agent.v1.CreateRequest
-	(*StartRequest)(nil),      // 18: bulkhead.agent.v1.StartRequest
-	(*ExecRequest)(nil),       // 19: bulkhead.agent.v1.ExecRequest
-	(*Streams)(nil),           // 20: bulkhead.agent.v1.Streams
-	(*Started)(nil),           // 21: bulkhead.agent.v1.Started
-	(*SignalRequest)(nil),     // 22: bulkhead.agent.v1.SignalRequest
-	(*WaitRequest)(nil),       // 23: bulkhead.agent.v1.WaitRequest
-	(*WaitResponse)(nil),      // 24: bulkhead.agent.v1.WaitResponse
-	(*ResizeRequest)(nil),     // 25: bulkhead.agent.v1.ResizeRequest
-	(*UpdateRequest)(nil),     // 26: bulkhead.agent.v1.UpdateRequest
-	(*ProcessesResponse)(nil), // 27: bulkhead.agent.v1.ProcessesResponse
-	(*ProcessInfo)(nil),       // 28: bulkhead.agent.v1.ProcessInfo
-	(*Event)(nil),             // 29: bulkhead.agent.v1.Event
-	(*Container)(nil),         // 30: bulkhead.agent.v1.Container
-	(*Storage)(nil),           // 31: bulkhead.agent.v1.Storage
-	(*Root)(nil),              // 32: bulkhead.agent.v1.Root
-	(*Mount)(nil),             // 33: bulkhead.agent.v1.Mount
-	(*Bind)(nil),              // 34: bulkhead.agent.v1.Bind
-	(*File)(nil),              // 35: bulkhead.agent.v1.File
-	(*Process)(nil),           // 36: bulkhead.agent.v1.Process
-	(*Capabilities)(nil),      // 37: bulkhead.agent.v1.Capabilities
-	(*Rlimit)(nil),            // 38: bulkhead.agent.v1.Rlimit
-	(*Scheduler)(nil),         // 39: bulkhead.agent.v1.Scheduler
-	(*Device)(nil),            // 40: bulkhead.agent.v1.Device
-	(*Seccomp)(nil),           // 41: bulkhead.agent.v1.Seccomp
-	(*Namespaces)(nil),        // 42: bulkhead.agent.v1.Namespaces
-	(*IDMap)(nil),             // 43: bulkhead.agent.v1.IDMap
-	(*Resources)(nil),         // 44: bulkhead.agent.v1.Resources
-	(*DeviceRule)(nil),        // 45: bulkhead.agent.v1.DeviceRule
-	(*StatsResponse)(nil),     // 46: bulkhead.agent.v1.StatsResponse
-	(*IOStats)(nil),           // 47: bulkhead.agent.v1.IOStats
-	(*InterfaceStats)(nil),    // 48: bulkhead.agent.v1.InterfaceStats
-	nil,                       // 49: bulkhead.agent.v1.Sandbox.SysctlEntry
-	nil,                       // 50: bulkhead.agent.v1.Container.SysctlEntry
-	nil,                       // 51: bulkhead.agent.v1.Resources.UnifiedEntry
+	(*SnapshotRequest)(nil),   // 13: bulkhead.agent.v1.SnapshotRequest
+	(*RestoredRequest)(nil),   // 14: bulkhead.agent.v1.RestoredRequest
+	(*ContainerRequest)(nil),  // 15: bulkhead.agent.v1.ContainerRequest
+	(*CreateRequest)(nil),     // 16: bulkhead.agent.v1.CreateRequest
+	(*StartRequest)(nil),      // 17: bulkhead.agent.v1.StartRequest
+	(*ExecRequest)(nil),       // 18: bulkhead.agent.v1.ExecRequest
+	(*Streams)(nil),           // 19: bulkhead.agent.v1.Streams
+	(*Started)(nil),           // 20: bulkhead.agent.v1.Started
+	(*SignalRequest)(nil),     // 21: bulkhead.agent.v1.SignalRequest
+	(*WaitRequest)(nil),       // 22: bulkhead.agent.v1.WaitRequest
+	(*WaitResponse)(nil),      // 23: bulkhead.agent.v1.WaitResponse
+	(*ResizeRequest)(nil),     // 24: bulkhead.agent.v1.ResizeRequest
+	(*UpdateRequest)(nil),     // 25: bulkhead.agent.v1.UpdateRequest
+	(*ProcessesResponse)(nil), // 26: bulkhead.agent.v1.ProcessesResponse
+	(*ProcessInfo)(nil),       // 27: bulkhead.agent.v1.ProcessInfo
+	(*Event)(nil),             // 28: bulkhead.agent.v1.Event
+	(*Container)(nil),         // 29: bulkhead.agent.v1.Container
+	(*Storage)(nil),           // 30: bulkhead.agent.v1.Storage
+	(*Root)(nil),              // 31: bulkhead.agent.v1.Root
+	(*Mount)(nil),             // 32: bulkhead.agent.v1.Mount
+	(*Bind)(nil),              // 33: bulkhead.agent.v1.Bind
+	(*File)(nil),              // 34: bulkhead.agent.v1.File
+	(*Process)(nil),           // 35: bulkhead.agent.v1.Process
+	(*Capabilities)(nil),      // 36: bulkhead.agent.v1.Capabilities
+	(*Rlimit)(nil),            // 37: bulkhead.agent.v1.Rlimit
+	(*Scheduler)(nil),         // 38: bulkhead.agent.v1.Scheduler
+	(*Device)(nil),            // 39: bulkhead.agent.v1.Device
+	(*Seccomp)(nil),           // 40: bulkhead.agent.v1.Seccomp
+	(*Namespaces)(nil),        // 41: bulkhead.agent.v1.Namespaces
+	(*IDMap)(nil),             // 42: bulkhead.agent.v1.IDMap
+	(*Resources)(nil),         // 43: bulkhead.agent.v1.Resources
+	(*DeviceRule)(nil),        // 44: bulkhead.agent.v1.DeviceRule
+	(*StatsResponse)(nil),     // 45: bulkhead.agent.v1.StatsResponse
+	(*IOStats)(nil),           // 46: bulkhead.agent.v1.IOStats
+	(*InterfaceStats)(nil),    // 47: bulkhead.agent.v1.InterfaceStats
+	nil,                       // 48: bulkhead.agent.v1.Sandbox.SysctlEntry
+	nil,                       // 49: bulkhead.agent.v1.Container.SysctlEntry
+	nil,                       // 50: bulkhead.agent.v1.Resources.UnifiedEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	7,  // 0: bulkhead.agent.v1.Sandbox.network:type_name -> bulkhead.agent.v1.Network
 	11, // 1: bulkhead.agent.v1.Sandbox.time:type_name -> bulkhead.agent.v1.Time
-	49, // 2: bulkhead.agent.v1.Sandbox.sysctl:type_name -> bulkhead.agent.v1.Sandbox.SysctlEntry
+	48, // 2: bulkhead.agent.v1.Sandbox.sysctl:type_name -> bulkhead.agent.v1.Sandbox.SysctlEntry
 	8,  // 3: bulkhead.agent.v1.Network.interfaces:type_name -> bulkhead.agent.v1.Interface
 	9,  // 4: bulkhead.agent.v1.Network.routes:type_name -> bulkhead.agent.v1.Route
 	10, // 5: bulkhead.agent.v1.Network.neighbours:type_name -> bulkhead.agent.v1.Neighbour
-	17, // 6: bulkhead.agent.v1.SnapshotRequest.container:type_name -> bulkhead.agent.v1.CreateRequest
+	16, // 6: bulkhead.agent.v1.SnapshotRequest.container:type_name -> bulkhead.agent.v1.CreateRequest
 	11, // 7: bulkhead.agent.v1.RestoredRequest.time:type_name -> bulkhead.agent.v1.Time
-	30, // 8: bulkhead.agent.v1.CreateRequest.container:type_name -> bulkhead.agent.v1.Container
-	20, // 9: bulkhead.agent.v1.CreateRequest.streams:type_name -> bulkhead.agent.v1.Streams
+	29, // 8: bulkhead.agent.v1.CreateRequest.container:type_name -> bulkhead.agent.v1.Container
+	19, // 9: bulkhead.agent.v1.CreateRequest.streams:type_name -> bulkhead.agent.v1.Streams
 	6,  // 10: bulkhead.agent.v1.CreateRequest.sandbox:type_name -> bulkhead.agent.v1.Sandbox
 	6,  // 11: bulkhead.agent.v1.StartRequest.sandbox:type_name -> bulkhead.agent.v1.Sandbox
-	36, // 12: bulkhead.agent.v1.ExecRequest.process:type_name -> bulkhead.agent.v1.Process
-	20, // 13: bulkhead.agent.v1.ExecRequest.streams:type_name -> bulkhead.agent.v1.Streams
-	44, // 14: bulkhead.agent.v1.UpdateRequest.resources:type_name -> bulkhead.agent.v1.Resources
-	28, // 15: bulkhead.agent.v1.ProcessesResponse.processes:type_name -> bulkhead.agent.v1.ProcessInfo
+	35, // 12: bulkhead.agent.v1.ExecRequest.process:type_name -> bulkhead.agent.v1.Process
+	19, // 13: bulkhead.agent.v1.ExecRequest.streams:type_name -> bulkhead.agent.v1.Streams
+	43, // 14: bulkhead.agent.v1.UpdateRequest.resources:type_name -> bulkhead.agent.v1.Resources
+	27, // 15: bulkhead.agent.v1.ProcessesResponse.processes:type_name -> bulkhead.agent.v1.ProcessInfo
 	0,  // 16: bulkhead.agent.v1.Event.kind:type_name -> bulkhead.agent.v1.Event.Kind
-	36, // 17: bulkhead.agent.v1.Container.process:type_name -> bulkhead.agent.v1.Process
-	32, // 18: bulkhead.agent.v1.Container.root:type_name -> bulkhead.agent.v1.Root
-	33, // 19: bulkhead.agent.v1.Container.mounts:type_name -> bulkhead.agent.v1.Mount
-	40, // 20: bulkhead.agent.v1.Container.devices:type_name -> bulkhead.agent.v1.Device
-	50, // 21: bulkhead.agent.v1.Container.sysctl:type_name -> bulkhead.agent.v1.Container.SysctlEntry
-	41, // 22: bulkhead.agent.v1.Container.seccomp:type_name -> bulkhead.agent.v1.Seccomp
-	42, // 23: bulkhead.agent.v1.Container.namespaces:type_name -> bulkhead.agent.v1.Namespaces
-	44, // 24: bulkhead.agent.v1.Container.resources:type_name -> bulkhead.agent.v1.Resources
-	31, // 25: bulkhead.agent.v1.Root.storage:type_name -> bulkhead.agent.v1.Storage
+	35, // 17: bulkhead.agent.v1.Container.process:type_name -> bulkhead.agent.v1.Process
+	31, // 18: bulkhead.agent.v1.Container.root:type_name -> bulkhead.agent.v1.Root
+	32, // 19: bulkhead.agent.v1.Container.mounts:type_name -> bulkhead.agent.v1.Mount
+	39, // 20: bulkhead.agent.v1.Container.devices:type_name -> bulkhead.agent.v1.Device
+	49, // 21: bulkhead.agent.v1.Container.sysctl:type_name -> bulkhead.agent.v1.Container.SysctlEntry
+	40, // 22: bulkhead.agent.v1.Container.seccomp:type_name -> bulkhead.agent.v1.Seccomp
+	41, // 23: bulkhead.agent.v1.Container.namespaces:type_name -> bulkhead.agent.v1.Namespaces
+	43, // 24: bulkhead.agent.v1.Container.resources:type_name -> bulkhead.agent.v1.Resources
+	30, // 25: bulkhead.agent.v1.Root.storage:type_name -> bulkhead.agent.v1.Storage
 	1,  // 26: bulkhead.agent.v1.Root.overlay:type_name -> bulkhead.agent.v1.Root.Overlay
-	34, // 27: bulkhead.agent.v1.Mount.bind:type_name -> bulkhead.agent.v1.Bind
-	35, // 28: bulkhead.agent.v1.Mount.file:type_name -> bulkhead.agent.v1.File
-	31, // 29: bulkhead.agent.v1.Bind.storage:type_name -> bulkhead.agent.v1.Storage
-	37, // 30: bulkhead.agent.v1.Process.capabilities:type_name -> bulkhead.agent.v1.Capabilities
-	38, // 31: bulkhead.agent.v1.Process.rlimits:type_name -> bulkhead.agent.v1.Rlimit
-	39, // 32: bulkhead.agent.v1.Process.scheduler:type_name -> bulkhead.agent.v1.Scheduler
+	33, // 27: bulkhead.agent.v1.Mount.bind:type_name -> bulkhead.agent.v1.Bind
+	34, // 28: bulkhead.agent.v1.Mount.file:type_name -> bulkhead.agent.v1.File
+	30, // 29: bulkhead.agent.v1.Bind.storage:type_name -> bulkhead.agent.v1.Storage
+	36, // 30: bulkhead.agent.v1.Process.capabilities:type_name -> bulkhead.agent.v1.Capabilities
+	37, // 31: bulkhead.agent.v1.Process.rlimits:type_name -> bulkhead.agent.v1.Rlimit
+	38, // 32: bulkhead.agent.v1.Process.scheduler:type_name -> bulkhead.agent.v1.Scheduler
 	2,  // 33: bulkhead.agent.v1.Namespaces.ipc:type_name -> bulkhead.agent.v1.Namespaces.Kind
 	2,  // 34: bulkhead.agent.v1.Namespaces.uts:type_name -> bulkhead.agent.v1.Namespaces.Kind
 	2,  // 35: bulkhead.agent.v1.Namespaces.cgroup:type_name -> bulkhead.agent.v1.Namespaces.Kind
-	43, // 36: bulkhead.agent.v1.Namespaces.uid_map:type_name -> bulkhead.agent.v1.IDMap
-	43, // 37: bulkhead.agent.v1.Namespaces.gid_map:type_name -> bulkhead.agent.v1.IDMap
-	51, // 38: bulkhead.agent.v1.Resources.unified:type_name -> bulkhead.agent.v1.Resources.UnifiedEntry
-	45, // 39: bulkhead.agent.v1.Resources.devices:type_name -> bulkhead.agent.v1.DeviceRule
-	47, // 40: bulkhead.agent.v1.StatsResponse.io:type_name -> bulkhead.agent.v1.IOStats
-	48, // 41: bulkhead.agent.v1.StatsResponse.interfaces:type_name -> bulkhead.agent.v1.InterfaceStats
+	42, // 36: bulkhead.agent.v1.Namespaces.uid_map:type_name -> bulkhead.agent.v1.IDMap
+	42, // 37: bulkhead.agent.v1.Namespaces.gid_map:type_name -> bulkhead.agent.v1.IDMap
+	50, // 38: bulkhead.agent.v1.Resources.unified:type_name -> bulkhead.agent.v1.Resources.UnifiedEntry
+	44, // 39: bulkhead.agent.v1.Resources.devices:type_name -> bulkhead.agent.v1.DeviceRule
+	46, // 40: bulkhead.agent.v1.StatsResponse.io:type_name -> bulkhead.agent.v1.IOStats
+	47, // 41: bulkhead.agent.v1.StatsResponse.interfaces:type_name -> bulkhead.agent.v1.InterfaceStats
 	4,  // 42: bulkhead.agent.v1.Agent.Info:input_type -> bulkhead.agent.v1.InfoRequest
 	6,  // 43: bulkhead.agent.v1.Agent.Configure:input_type -> bulkhead.agent.v1.Sandbox
-	17, // 44: bulkhead.agent.v1.Agent.Create:input_type -> bulkhead.agent.v1.CreateRequest
-	18, // 45: bulkhead.agent.v1.Agent.Start:input_type -> bulkhead.agent.v1.StartRequest
-	19, // 46: bulkhead.agent.v1.Agent.Exec:input_type -> bulkhead.agent.v1.ExecRequest
-	22, // 47: bulkhead.agent.v1.Agent.Signal:input_type -> bulkhead.agent.v1.SignalRequest
-	23, // 48: bulkhead.agent.v1.Agent.Wait:input_type -> bulkhead.agent.v1.WaitRequest
-	25, // 49: bulkhead.agent.v1.Agent.Resize:input_type -> bulkhead.agent.v1.ResizeRequest
-	16, // 50: bulkhead.agent.v1.Agent.Processes:input_type -> bulkhead.agent.v1.ContainerRequest
-	16, // 51: bulkhead.agent.v1.Agent.Stats:input_type -> bulkhead.agent.v1.ContainerRequest
-	26, // 52: bulkhead.agent.v1.Agent.Update:input_type -> bulkhead.agent.v1.UpdateRequest
-	16, // 53: bulkhead.agent.v1.Agent.Pause:input_type -> bulkhead.agent.v1.ContainerRequest
-	16, // 54: bulkhead.agent.v1.Agent.Resume:input_type -> bulkhead.agent.v1.ContainerRequest
-	16, // 55: bulkhead.agent.v1.Agent.Remove:input_type -> bulkhead.agent.v1.ContainerRequest
+	16, // 44: bulkhead.agent.v1.Agent.Create:input_type -> bulkhead.agent.v1.CreateRequest
+	17, // 45: bulkhead.agent.v1.Agent.Start:input_type -> bulkhead.agent.v1.StartRequest
+	18, // 46: bulkhead.agent.v1.Agent.Exec:input_type -> bulkhead.agent.v1.ExecRequest
+	21, // 47: bulkhead.agent.v1.Agent.Signal:input_type -> bulkhead.agent.v1.SignalRequest
+	22, // 48: bulkhead.agent.v1.Agent.Wait:input_type -> bulkhead.agent.v1.WaitRequest
+	24, // 49: bulkhead.agent.v1.Agent.Resize:input_type -> bulkhead.agent.v1.ResizeRequest
+	15, // 50: bulkhead.agent.v1.Agent.Processes:input_type -> bulkhead.agent.v1.ContainerRequest
+	15, // 51: bulkhead.agent.v1.Agent.Stats:input_type -> bulkhead.agent.v1.ContainerRequest
+	25, // 52: bulkhead.agent.v1.Agent.Update:input_type -> bulkhead.agent.v1.UpdateRequest
+	15, // 53: bulkhead.agent.v1.Agent.Pause:input_type -> bulkhead.agent.v1.ContainerRequest
+	15, // 54: bulkhead.agent.v1.Agent.Resume:input_type -> bulkhead.agent.v1.ContainerRequest
+	15, // 55: bulkhead.agent.v1.Agent.Remove:input_type -> bulkhead.agent.v1.ContainerRequest
 	3,  // 56: bulkhead.agent.v1.Agent.NextEvent:input_type -> bulkhead.agent.v1.Empty
 	11, // 57: bulkhead.agent.v1.Agent.SetTime:input_type -> bulkhead.agent.v1.Time
 	12, // 58: bulkhead.agent.v1.Agent.Reseed:input_type -> bulkhead.agent.v1.ReseedRequest
-	3,  // 59: bulkhead.agent.v1.Agent.Online:input_type -> bulkhead.agent.v1.Empty
-	14, // 60: bulkhead.agent.v1.Agent.PrepareSnapshot:input_type -> bulkhead.agent.v1.SnapshotRequest
-	15, // 61: bulkhead.agent.v1.Agent.Restored:input_type -> bulkhead.agent.v1.RestoredRequest
-	3,  // 62: bulkhead.agent.v1.Agent.Shutdown:input_type -> bulkhead.agent.v1.Empty
-	5,  // 63: bulkhead.agent.v1.Agent.Info:output_type -> bulkhead.agent.v1.InfoResponse
-	3,  // 64: bulkhead.agent.v1.Agent.Configure:output_type -> bulkhead.agent.v1.Empty
-	21, // 65: bulkhead.agent.v1.Agent.Create:output_type -> bulkhead.agent.v1.Started
-	21, // 66: bulkhead.agent.v1.Agent.Start:output_type -> bulkhead.agent.v1.Started
-	21, // 67: bulkhead.agent.v1.Agent.Exec:output_type -> bulkhead.agent.v1.Started
-	3,  // 68: bulkhead.agent.v1.Agent.Signal:output_type -> bulkhead.agent.v1.Empty
-	24, // 69: bulkhead.agent.v1.Agent.Wait:output_type -> bulkhead.agent.v1.WaitResponse
-	3,  // 70: bulkhead.agent.v1.Agent.Resize:output_type -> bulkhead.agent.v1.Empty
-	27, // 71: bulkhead.agent.v1.Agent.Processes:output_type -> bulkhead.agent.v1.ProcessesResponse
-	46, // 72: bulkhead.agent.v1.Agent.Stats:output_type -> bulkhead.agent.v1.StatsResponse
-	3,  // 73: bulkhead.agent.v1.Agent.Update:output_type -> bulkhead.agent.v1.Empty
-	3,  // 74: bulkhead.agent.v1.Agent.Pause:output_type -> bulkhead.agent.v1.Empty
-	3,  // 75: bulkhead.agent.v1.Agent.Resume:output_type -> bulkhead.agent.v1.Empty
-	3,  // 76: bulkhead.agent.v1.Agent.Remove:output_type -> bulkhead.agent.v1.Empty
-	29, // 77: bulkhead.agent.v1.Agent.NextEvent:output_type -> bulkhead.agent.v1.Event
-	3,  // 78: bulkhead.agent.v1.Agent.SetTime:output_type -> bulkhead.agent.v1.Empty
-	3,  // 79: bulkhead.agent.v1.Agent.Reseed:output_type -> bulkhead.agent.v1.Empty
-	13, // 80: bulkhead.agent.v1.Agent.Online:output_type -> bulkhead.agent.v1.OnlineResponse
-	3,  // 81: bulkhead.agent.v1.Agent.PrepareSnapshot:output_type -> bulkhead.agent.v1.Empty
-	3,  // 82: bulkhead.agent.v1.Agent.Restored:output_type -> bulkhead.agent.v1.Empty
-	3,  // 83: bulkhead.agent.v1.Agent.Shutdown:output_type -> bulkhead.agent.v1.Empty
-	63, // [63:84] is the sub-list for method output_type
-	42, // [42:63] is the sub-list for method input_type
+	13, // 59: bulkhead.agent.v1.Agent.PrepareSnapshot:input_type -> bulkhead.agent.v1.SnapshotRequest
+	14, // 60: bulkhead.agent.v1.Agent.Restored:input_type -> bulkhead.agent.v1.RestoredRequest
+	3,  // 61: bulkhead.agent.v1.Agent.Shutdown:input_type -> bulkhead.agent.v1.Empty
+	5,  // 62: bulkhead.agent.v1.Agent.Info:output_type -> bulkhead.agent.v1.InfoResponse
+	3,  // 63: bulkhead.agent.v1.Agent.Configure:output_type -> bulkhead.agent.v1.Empty
+	20, // 64: bulkhead.agent.v1.Agent.Create:output_type -> bulkhead.agent.v1.Started
+	20, // 65: bulkhead.agent.v1.Agent.Start:output_type -> bulkhead.agent.v1.Started
+	20, // 66: bulkhead.agent.v1.Agent.Exec:output_type -> bulkhead.agent.v1.Started
+	3,  // 67: bulkhead.agent.v1.Agent.Signal:output_type -> bulkhead.agent.v1.Empty
+	23, // 68: bulkhead.agent.v1.Agent.Wait:output_type -> bulkhead.agent.v1.WaitResponse
+	3,  // 69: bulkhead.agent.v1.Agent.Resize:output_type -> bulkhead.agent.v1.Empty
+	26, // 70: bulkhead.agent.v1.Agent.Processes:output_type -> bulkhead.agent.v1.ProcessesResponse
+	45, // 71: bulkhead.agent.v1.Agent.Stats:output_type -> bulkhead.agent.v1.StatsResponse
+	3,  // 72: bulkhead.agent.v1.Agent.Update:output_type -> bulkhead.agent.v1.Empty
+	3,  // 73: bulkhead.agent.v1.Agent.Pause:output_type -> bulkhead.agent.v1.Empty
+	3,  // 74: bulkhead.agent.v1.Agent.Resume:output_type -> bulkhead.agent.v1.Empty
+	3,  // 75: bulkhead.agent.v1.Agent.Remove:output_type -> bulkhead.agent.v1.Empty
+	28, // 76: bulkhead.agent.v1.Agent.NextEvent:output_type -> bulkhead.agent.v1.Event
+	3,  // 77: bulkhead.agent.v1.Agent.SetTime:output_type -> bulkhead.agent.v1.Empty
+	3,  // 78: bulkhead.agent.v1.Agent.Reseed:output_type -> bulkhead.agent.v1.Empty
+	3,  // 79: bulkhead.agent.v1.Agent.PrepareSnapshot:output_type -> bulkhead.agent.v1.Empty
+	3,  // 80: bulkhead.agent.v1.Agent.Restored:output_type -> bulkhead.agent.v1.Empty
+	3,  // 81: bulkhead.agent.v1.Agent.Shutdown:output_type -> bulkhead.agent.v1.Empty
+	62, // [62:82] is the sub-list for method output_type
+	42, // [42:62] is the sub-list for method input_type
 	42, // [42:42] is the sub-list for extension type_name
 	42, // [42:42] is the sub-list for extension extendee
 	0,  // [0:42] is the sub-list for field type_name
@@ -4457,20 +4398,20 @@ func file_agent_proto_init() {
 		return
 	}
 	file_agent_proto_msgTypes[3].OneofWrappers = []any{}
-	file_agent_proto_msgTypes[28].OneofWrappers = []any{
+	file_agent_proto_msgTypes[27].OneofWrappers = []any{
 		(*Storage_BlockSerial)(nil),
 		(*Storage_VirtiofsTag)(nil),
 		(*Storage_BlockName)(nil),
 	}
-	file_agent_proto_msgTypes[33].OneofWrappers = []any{}
-	file_agent_proto_msgTypes[41].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[32].OneofWrappers = []any{}
+	file_agent_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   49,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,7 +25,6 @@ type AgentService interface {
 	NextEvent(context.Context, *Empty) (*Event, error)
 	SetTime(context.Context, *Time) (*Empty, error)
 	Reseed(context.Context, *ReseedRequest) (*Empty, error)
-	Online(context.Context, *Empty) (*OnlineResponse, error)
 	PrepareSnapshot(context.Context, *SnapshotRequest) (*Empty, error)
 	Restored(context.Context, *RestoredRequest) (*Empty, error)
 	Shutdown(context.Context, *Empty) (*Empty, error)
@@ -152,13 +151,6 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.Reseed(ctx, &req)
-			},
-			"Online": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
-				var req Empty
-				if err := unmarshal(&req); err != nil {
-					return nil, err
-				}
-				return svc.Online(ctx, &req)
 			},
 			"PrepareSnapshot": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req SnapshotRequest
@@ -326,14 +318,6 @@ func (c *agentClient) SetTime(ctx context.Context, req *Time) (*Empty, error) {
 func (c *agentClient) Reseed(ctx context.Context, req *ReseedRequest) (*Empty, error) {
 	var resp Empty
 	if err := c.client.Call(ctx, "bulkhead.agent.v1.Agent", "Reseed", req, &resp); err != nil {
-		return nil, err
-	}
-	return &resp, nil
-}
-
-func (c *agentClient) Online(ctx context.Context, req *Empty) (*OnlineResponse, error) {
-	var resp OnlineResponse
-	if err := c.client.Call(ctx, "bulkhead.agent.v1.Agent", "Online", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

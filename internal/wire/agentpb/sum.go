@@ -3,4 +3,4 @@
 package agentpb
 
 // protoSum is the SHA-256 of the agent.proto that the other files were made of.
-const protoSum = "ef40255f24c860f43c27f124440957031594b12c09a0531d9028df8e565ed783"
+const protoSum = "24644d2ae352aca735ee29cfa88304c6f8f4efdc059cd8477bbcff342d98cbd5"
