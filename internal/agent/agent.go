@@ -146,11 +146,14 @@ func (a *Agent) serve(ch channel) error {
 		if err != nil {
 			return err
 		}
-		accept, said := agentconn.Accept, uint64(0)
+		var s *agentconn.Session
+		said := uint64(0)
 		if ch.takeGreeted() {
-			accept, said = agentconn.Greeted, word.First.Answered
+			s, err = agentconn.Greeted(conn)
+			said = word.First.Answered
+		} else {
+			s, err = agentconn.Accept(conn, word.First.TimersWrong())
 		}
-		s, err := accept(conn)
 		if err != nil {
 			say("%v", err)
 			conn.Close()

@@ -55,7 +55,7 @@ type kernelMount struct {
 // early are mounted before anything else; a cgroup hierarchy can wait until
 // the host has been answered.
 var early = []kernelMount{
-	{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+	{"proc", "/proc", "proc", word.ProcFlags, ""},
 	{"sysfs", "/sys", "sysfs", word.SysFlags, ""},
 	{"devtmpfs", "/dev", "devtmpfs", word.DeviceFlags, "mode=755"},
 }
@@ -80,7 +80,8 @@ func enterRoot() (modules int, err error) {
 		}
 	}
 	for _, m := range early {
-		if m.target == "/dev" && word.First.Devices || m.target == "/sys" && word.First.Sys { // it is mounted
+		g := &word.First
+		if m.target == "/dev" && g.Devices || m.target == "/sys" && g.Sys || m.target == "/proc" && g.Proc { // it is mounted
 			m.flags = unix.MS_MOVE
 			m.source, m.fstype, m.data = m.target, "", ""
 		}

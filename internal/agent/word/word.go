@@ -21,9 +21,12 @@ import "syscall"
 
 // Greeting is what came of it.
 type Greeting struct {
-	// Devices says that the kernel's devices are mounted on /dev, and Sys that
-	// sysfs is on /sys.
-	Devices, Sys bool
+	// Devices says that the kernel's devices are mounted on /dev, Sys that sysfs is
+	// on /sys, Proc that proc is on /proc.
+	Devices, Sys, Proc bool
+	// Timers is how long a timer takes, in thousandths of the time that it was set
+	// to; 0 if nobody has said by which rate to judge (timers.go).
+	Timers uint64
 	// Loaded are the files of modules that were loaded.
 	Loaded []string
 	// Port is the name of the port's device, if FD is open.
@@ -48,6 +51,7 @@ const (
 	magic        = "BULKHEAD"
 	helloSize    = 16
 	version      = 1
+	flagTimers   = 1
 	portPrefix   = "vport"
 )
 
@@ -69,6 +73,7 @@ func init() {
 	if !ok { // not the agent's initramfs, without which there is no agent
 		return
 	}
+	First.checkTimers()
 	First.say(index)
 	First.wake()
 }
@@ -220,7 +225,10 @@ func (g *Greeting) answer() {
 	if have < len(hello) || string(hello[:len(magic)]) != magic || hello[8] != version || hello[9] != 0 {
 		return
 	}
-	hello[10], hello[11] = 0, 0 // no flags; the nonce is the host's
+	hello[10], hello[11] = 0, 0 // the flags; the nonce is the host's
+	if g.TimersWrong() {
+		hello[10] = flagTimers
+	}
 	// What the host writes may be there before the driver has heard that the host
 	// is connected: until then there is no room for an answer (EAGAIN).
 	for range looks {

@@ -15,7 +15,7 @@ import (
 
 func TestNames(t *testing.T) {
 	if modulesDir != "/"+agentpb.ModulesDir+"/" || modulesIndex != "/"+agentpb.ModulesIndex || version != agentpb.Version ||
-		sysFinitModule != unix.SYS_FINIT_MODULE || !slices.Equal(groups, []string{agentpb.GroupMMIO, agentpb.GroupBoot}) {
+		sysFinitModule != unix.SYS_FINIT_MODULE || rateName != agentpb.APICRate || !slices.Equal(groups, []string{agentpb.GroupMMIO, agentpb.GroupBoot}) {
 		t.Fatal("this package's names are not those of package agentpb")
 	}
 	if First.FD != -1 || First.Devices || First.Said {
@@ -76,7 +76,7 @@ func TestAnswer(t *testing.T) {
 	host, port := pair(t)
 	done := make(chan error, 1)
 	go func() {
-		c, err := agentconn.Connect(host)
+		c, err := agentconn.Connect(host, nil)
 		if err == nil {
 			c.Close()
 		}
@@ -106,5 +106,30 @@ func TestNoAnswer(t *testing.T) {
 		if g.Said || string(g.Pending) != said[:min(len(said), helloSize)] {
 			t.Errorf("%q: %+v", said, g)
 		}
+	}
+}
+
+// TestAnswerTimers has the host told of timers that are wrong.
+func TestAnswerTimers(t *testing.T) {
+	host, port := pair(t)
+	told := make(chan bool, 1)
+	go func() {
+		c, err := agentconn.Connect(host, func() bool { told <- true; return false })
+		if err != nil {
+			t.Error(err)
+			told <- false
+			return
+		}
+		if !c.TimersWrong {
+			t.Error("the connection does not say it")
+		}
+		c.Close()
+	}()
+	g := Greeting{FD: port, Timers: 1400}
+	for !g.Said && len(g.Pending) == 0 {
+		g.answer()
+	}
+	if !<-told {
+		t.Fatalf("%+v", g)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"bulkhead.dev/bulkhead/internal/wire/agentpb"
 )
 
 // LeftOut is what of a kernel's start nobody in a guest has a use for, and is a
@@ -26,6 +28,9 @@ func (k *Kernel) leftOut() string {
 	return LeftOut
 }
 
+// apicRate is that of QEMU's local APIC, 1 GHz, as the kernel divides it (by 16).
+const apicRate = 1_000_000_000 / 16
+
 // CommandLine is this kernel's, for the wall's machines and, without
 // LeftOut, for the bare ones that it is measured against. tscKHz is the rate
 // of the time-stamp counter where the guest cannot find it by itself (QEMU's
@@ -42,7 +47,7 @@ func (k *Kernel) CommandLine(tscKHz uint64) string {
 		// signal to be worth while.
 		"GODEBUG=asyncpreemptoff=1" + k.leftOut()
 	if tscKHz > 0 {
-		s += fmt.Sprintf(" tsc_early_khz=%d maxcpus=1", tscKHz)
+		s += fmt.Sprintf(" tsc_early_khz=%d maxcpus=1 %s=%d", tscKHz, agentpb.APICRate, apicRate)
 		if hz := k.hz(); hz > 0 {
 			s += fmt.Sprintf(" lpj=%d", tscKHz*1000/hz)
 		}

@@ -130,5 +130,10 @@ type VM interface {
 	Err() error
 }
 
+// Resetter is a VM that can begin anew. Its disks, network and memory stay, and
+// what of the channel its guest has not read; Reset returns when whatever is
+// written to the channel is for the new guest.
+type Resetter interface{ Reset() error }
+
 // ErrUnsupported is a request that a hypervisor has no means for.
 var ErrUnsupported = errors.New("not offered by this hypervisor")

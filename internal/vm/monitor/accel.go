@@ -91,7 +91,7 @@ func (m *monitor) probeKVM(uint64) error {
 		vm.Kill()
 		<-vm.Done()
 	}()
-	conn, err := greet(vm, ours, probeWait)
+	conn, err := greet(vm, ours, probeWait, nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", host.ErrNoKVM, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,13 +28,6 @@ const (
 	maxCPUs     = 8
 )
 
-// bootWait is how much CPU time a machine may take to its agent's first word.
-// Under the translator it takes four to six seconds, on a host with twelve
-// times as much to do as it has CPUs, too; but a translated CPU that spins for
-// one that the host does not run can multiply that. A machine that hangs spins
-// as well, or waits: bootWait tells them apart from one that is slow.
-const bootWait = 2 * time.Minute
-
 // machine is everything that the machines of this monitor have in common.
 type machine struct {
 	hypervisor string // its name
@@ -55,6 +47,7 @@ type machine struct {
 	// What its kernel keeps for it is not counted: counting makes each new name
 	// or file a quarter slower.
 	unlimited bool
+	debugf    func(format string, a ...any)
 }
 
 // scratchParent is where the monitor's directory is without a mount namespace.
@@ -137,6 +130,9 @@ func (m *monitor) boot() error {
 	if err != nil {
 		return err
 	}
+	if m.conn.TimersWrong {
+		fmt.Fprintf(os.Stderr, "bulkhead: %v; what sleeps in it may sleep longer\n", errTimers)
+	}
 	m.agent = m.conn.Agent()
 	m.watch()
 	return nil
@@ -145,6 +141,7 @@ func (m *monitor) boot() error {
 // openMachine finds the programs and files, and the accelerator.
 func (m *monitor) openMachine() error {
 	x := &m.machine
+	x.debugf = m.debugf
 	err := m.openDriver()
 	if err != nil {
 		return err
@@ -317,7 +314,7 @@ func (x *machine) up(cfg *hypervisor.Config, started func(hypervisor.VM) error) 
 			return nil, nil, err
 		}
 	}
-	conn, err := greet(vm, ours, bootWait)
+	conn, err := greet(vm, ours, bootWait, &restarts{vm: vm, left: maxRestarts, debugf: x.debugf})
 	if err != nil {
 		vm.Kill()
 		<-vm.Done()
@@ -341,57 +338,4 @@ func channel() (net.Conn, *os.File, error) {
 		return nil, nil, fmt.Errorf("the agent's channel: %w", err)
 	}
 	return conn, theirs, nil
-}
-
-// greet waits for the agent's first word.
-func greet(vm hypervisor.VM, ch net.Conn, limit time.Duration) (*agentconn.Conn, error) {
-	type result struct {
-		conn *agentconn.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		c, err := agentconn.Connect(ch)
-		done <- result{c, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err != nil {
-			select {
-			case <-vm.Done():
-				return nil, fmt.Errorf("the VM has ended before its agent spoke: %w", vm.Err())
-			case <-time.After(time.Second):
-			}
-		}
-		return r.conn, r.err
-	case <-vm.Done():
-		ch.Close()
-		return nil, fmt.Errorf("the VM has ended before its agent spoke: %w", vm.Err())
-	case used := <-spent(vm, limit):
-		ch.Close()
-		return nil, fmt.Errorf("the agent in the VM has not spoken after %v of the hypervisor's CPU time: see the console (--debug-log)", used)
-	}
-}
-
-// spent tells when a machine has used so much CPU time, or waited five times as
-// long: on a busy host a boot that does well may take minutes.
-func spent(vm hypervisor.VM, limit time.Duration) <-chan time.Duration {
-	out := make(chan time.Duration, 1)
-	go func() {
-		begin := time.Now()
-		for {
-			select {
-			case <-vm.Done():
-				return
-			case <-time.After(min(limit/4, time.Second)):
-			}
-			st, err := vm.Stats()
-			passed := time.Since(begin)
-			if passed > limit && (err != nil || st.CPU > limit) || passed > 5*limit {
-				out <- st.CPU
-				return
-			}
-		}
-	}()
-	return out
 }

@@ -53,7 +53,7 @@ func TestStuckSnapshot(t *testing.T) {
 	l := &once{conns: make(chan net.Conn, 1)}
 	defer close(l.conns)
 	go func() {
-		s, err := agentconn.Accept(theirs)
+		s, err := agentconn.Accept(theirs, false)
 		if err != nil {
 			t.Error(err)
 			return
@@ -61,7 +61,7 @@ func TestStuckSnapshot(t *testing.T) {
 		l.conns <- s.Control()
 		_ = srv.Serve(context.Background(), l)
 	}()
-	conn, err := agentconn.Connect(ours)
+	conn, err := agentconn.Connect(ours, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -186,6 +186,10 @@ func (m *monitor) makeTemplate(t *template, disks []hypervisor.Disk, nets int) e
 		vm.Kill()
 		<-vm.Done()
 	}()
+	if conn.TimersWrong { // all clones would have them
+		conn.Close()
+		return errTimers
+	}
 	err = m.prepareSnapshot(vm, conn, &agentpb.SnapshotRequest{ModuleGroups: groups})
 	conn.Close()
 	if err != nil {
@@ -355,7 +359,7 @@ func (m *monitor) clone(cfg *hypervisor.Config, t *template, start starter) (vm 
 		return nil, nil, fmt.Errorf("template: %w", err)
 	}
 	m.stage("the clone's devices")
-	conn, err = greet(vm, ours, bootWait)
+	conn, err = greet(vm, ours, bootWait, nil)
 	return vm, conn, err
 }
 

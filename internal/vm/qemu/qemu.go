@@ -188,6 +188,7 @@ type machineVM struct {
 	mu       sync.Mutex
 	shutdown string // why the guest stopped, by the SHUTDOWN event
 	panicked bool
+	reset    chan struct{} // of the Reset that waits, or nil
 }
 
 func (v *machineVM) watch() {
@@ -209,6 +210,11 @@ func (v *machineVM) event(e qmp.Event) {
 		}
 	case "GUEST_PANICKED":
 		v.panicked = true
+	case "RESET":
+		if v.reset != nil {
+			close(v.reset)
+			v.reset = nil
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ func TestSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		s, err := agentconn.Accept(os.NewFile(uintptr(fd), "vsock"))
+		s, err := agentconn.Accept(os.NewFile(uintptr(fd), "vsock"), false)
 		if err != nil {
 			t.Error(err)
 			return
@@ -52,7 +52,7 @@ func TestSession(t *testing.T) {
 		c.Close()
 	}()
 	defer time.AfterFunc(time.Minute, func() { conn.Close() }).Stop()
-	host, err := agentconn.Connect(conn)
+	host, err := agentconn.Connect(conn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,13 +62,13 @@ func TestConnection(t *testing.T) {
 	guest.Write(append([]byte("stale"), hello{version: 9, nonce: 1}.encode()...))
 	sessions := make(chan *Session, 1)
 	go func() {
-		s, err := Accept(guest)
+		s, err := Accept(guest, false)
 		if err != nil {
 			t.Error(err)
 		}
 		sessions <- s
 	}()
-	c, err := Connect(host)
+	c, err := Connect(host, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +123,37 @@ func TestConnection(t *testing.T) {
 	}
 }
 
+// TestAgain: an agent whose timers are wrong is greeted anew if its machine begins
+// anew.
+func TestAgain(t *testing.T) {
+	host, guest := pair(t)
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		h, err := readHello(guest, func(hello) bool { return true })
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		guest.Write(hello{version: agentpb.Version, flags: flagTimers, nonce: h.nonce}.encode())
+		if _, err := Accept(guest, false); err != nil { // the next one's
+			t.Error(err)
+		}
+	}()
+	times := 0
+	c, err := Connect(host, func() bool { times++; return true })
+	if err != nil || times != 1 || c.TimersWrong {
+		t.Fatalf("%d times: %+v, %v", times, c, err)
+	}
+	<-accepted
+	c.Close()
+}
+
 func TestOtherVersion(t *testing.T) {
 	host, guest := pair(t)
 	done := make(chan error, 1)
 	go func() {
-		_, err := Connect(host)
+		_, err := Connect(host, nil)
 		done <- err
 	}()
 	h, err := readHello(guest, func(hello) bool { return true })

@@ -30,9 +30,14 @@ type slot struct {
 
 // Accept waits for the host's Hello on a channel, answers it, and waits for the
 // control stream. The session ends with the channel, or when another Hello
-// comes, which a channel that is an Unreader keeps for the next Accept.
-func Accept(channel io.ReadWriteCloser) (*Session, error) {
-	if err := answer(channel); err != nil {
+// comes, which a channel that is an Unreader keeps for the next Accept. timersWrong
+// is told the host.
+func Accept(channel io.ReadWriteCloser, timersWrong bool) (*Session, error) {
+	flags := uint16(0)
+	if timersWrong {
+		flags = flagTimers
+	}
+	if err := answer(channel, flags); err != nil {
 		return nil, err
 	}
 	return Greeted(channel)

@@ -15,6 +15,10 @@ const helloSize = 16
 
 var helloMagic = []byte("BULKHEAD")
 
+// flagTimers in the agent's Hello says that the kernel has measured the rate of
+// its timers wrong (package word).
+const flagTimers = 1
+
 // maxStale bounds what is dropped before a Hello: what an earlier session can
 // have left in the channel's buffers.
 const maxStale = 4 << 20
@@ -77,28 +81,28 @@ func nextMagic(b []byte) int {
 	return len(b)
 }
 
-// greet is the host's side of the Hello.
-func greet(rw io.ReadWriter, nonce uint32) error {
+// greet is the host's side of the Hello. It gives the agent's flags.
+func greet(rw io.ReadWriter, nonce uint32) (flags uint16, err error) {
 	if _, err := rw.Write(hello{version: agentpb.Version, nonce: nonce}.encode()); err != nil {
-		return fmt.Errorf("hello to the agent: %w", err)
+		return 0, fmt.Errorf("hello to the agent: %w", err)
 	}
 	h, err := readHello(rw, func(h hello) bool { return h.nonce == nonce })
 	if err != nil {
-		return fmt.Errorf("the agent's hello: %w", err)
+		return 0, fmt.Errorf("the agent's hello: %w", err)
 	}
 	if h.version != agentpb.Version {
-		return fmt.Errorf("%w: it speaks %d, this program %d", ErrVersion, h.version, agentpb.Version)
+		return 0, fmt.Errorf("%w: it speaks %d, this program %d", ErrVersion, h.version, agentpb.Version)
 	}
-	return nil
+	return h.flags, nil
 }
 
 // answer is the agent's side of the Hello.
-func answer(rw io.ReadWriter) error {
+func answer(rw io.ReadWriter, flags uint16) error {
 	h, err := readHello(rw, func(hello) bool { return true })
 	if err != nil {
 		return fmt.Errorf("the host's hello: %w", err)
 	}
-	if _, err := rw.Write(hello{version: agentpb.Version, nonce: h.nonce}.encode()); err != nil {
+	if _, err := rw.Write(hello{version: agentpb.Version, flags: flags, nonce: h.nonce}.encode()); err != nil {
 		return fmt.Errorf("hello to the host: %w", err)
 	}
 	if h.version != agentpb.Version {

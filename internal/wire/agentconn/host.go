@@ -15,6 +15,9 @@ import (
 
 // Conn is the host's end.
 type Conn struct {
+	// TimersWrong says that the guest's timers come late, or early and in vain.
+	TimersWrong bool
+
 	mux    *yamux.Session
 	client *ttrpc.Client
 	agent  agentpb.AgentService
@@ -24,8 +27,11 @@ type Conn struct {
 // Connect says Hello over a channel and waits for the agent's; the channel is
 // the Conn's from then on, and closed if Connect fails. It waits as long as
 // the agent takes to boot: who wants a limit closes the channel.
-func Connect(channel io.ReadWriteCloser) (*Conn, error) {
-	c, err := connect(channel)
+//
+// again, if not nil, is called when the agent says that its timers are wrong; if it
+// returns true the machine begins anew, and so does the greeting.
+func Connect(channel io.ReadWriteCloser, again func() bool) (*Conn, error) {
+	c, err := connect(channel, again)
 	if err != nil {
 		channel.Close()
 		return nil, err
@@ -33,15 +39,19 @@ func Connect(channel io.ReadWriteCloser) (*Conn, error) {
 	return c, nil
 }
 
-func connect(channel io.ReadWriteCloser) (*Conn, error) {
-	if err := greet(channel, rand.Uint32()); err != nil {
+func connect(channel io.ReadWriteCloser, again func() bool) (*Conn, error) {
+	flags, err := greet(channel, rand.Uint32())
+	for err == nil && flags&flagTimers != 0 && again != nil && again() {
+		flags, err = greet(channel, rand.Uint32())
+	}
+	if err != nil {
 		return nil, err
 	}
 	mux, err := yamux.Client(&joiner{ReadWriteCloser: channel}, muxConfig(1))
 	if err != nil {
 		return nil, fmt.Errorf("multiplexer: %w", err)
 	}
-	c := &Conn{mux: mux}
+	c := &Conn{mux: mux, TimersWrong: flags&flagTimers != 0}
 	control, err := c.open(0)
 	if err != nil {
 		mux.Close()

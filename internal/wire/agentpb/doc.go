@@ -18,6 +18,10 @@
 //	agent → host    Hello   the same magic and nonce, its own version and flags
 //	both            yamux, the host as client
 //
+// Of the flags one is in use: 1 in the agent's Hello says that the kernel has
+// measured its timers wrong (APICRate). The host may then begin the machine anew,
+// and says Hello again.
+//
 // An agent that gets anything else but a Hello drops bytes until it finds the
 // magic. A version that is not its own it answers with its own, and closes. The
 // host drops what comes before the answer with its nonce: bytes of an earlier
@@ -59,6 +63,7 @@
 // # The kernel's command line
 //
 //	bulkhead.channel=…   above
+//	BULKHEAD_APIC_HZ=N   see APICRate
 //	bulkhead.port=NAME   of the virtio-serial port, if not PortName
 //	bulkhead.files=N     files that a virtiofsd may have open
 //	bulkhead.debug=1     the agent says on the console what it does
@@ -88,6 +93,11 @@ const (
 	PortName  = "dev.bulkhead.agent" // virtio-serial: -device virtserialport,name=…
 	VsockPort = 1024
 )
+
+// APICRate names the variable, on the kernel's command line and so in the agent's
+// environment, that gives the rate in Hz of the local APIC's timer where the kernel
+// has to measure it: the agent's Hello says whether the kernel has it wrong.
+const APICRate = "BULKHEAD_APIC_HZ"
 
 // FirstContainer is the name of a VM's only container: a template has a cgroup
 // for it.
