@@ -17,7 +17,10 @@ func (c *creation) planCgroup() error {
 	conf := &cgroups.Cgroup{
 		Path:    l.CgroupsPath,
 		Systemd: c.rt.SystemdCgroup, Rootless: c.rt.rootless(),
-		Resources: c.hostResources(l.Resources),
+		Resources: hostResources(c.rec.Wall, l.Resources),
+	}
+	if c.rec.Wall == WallVM && c.launch.pod == nil {
+		c.booted = splitBoot(conf.Resources)
 	}
 	if conf.Path == "" {
 		conf.Name = c.opts.ID

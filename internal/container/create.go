@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opencontainers/cgroups"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -42,6 +43,9 @@ type creation struct {
 	pty    *pty
 	trees  <-chan map[string]v1Tree
 	hooked bool // hooks have begun: a failure runs poststop
+
+	// booted are limits that wait until the machine is there, or nil.
+	booted *cgroups.Resources
 }
 
 // Create makes a container and leaves it ready to be started.
@@ -153,6 +157,11 @@ func (c *creation) make() error {
 	}
 	if err := c.run.waitReady(); err != nil {
 		return err
+	}
+	if c.booted != nil {
+		if err := c.cgroup.mgr.Set(c.booted); err != nil {
+			return fmt.Errorf("linux.resources: %w", err)
+		}
 	}
 	if err := c.showPids(); err != nil {
 		return err

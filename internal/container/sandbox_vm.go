@@ -241,13 +241,23 @@ func vmOverhead(limit int64) int64 {
 	return limit + wire.VMOverhead
 }
 
+// splitBoot takes the quota of CPU time out of r and gives what is to be set when
+// the machine is there; nil if there is none. A boot is the runtime's work and one
+// CPU's, and a quota of a fifth makes it five times as long; worse, a guest's kernel
+// that is stopped in the middle of each period measures its timers wrong (package
+// word). The container itself never runs without: its guest's cgroup has it.
+func splitBoot(r *cgroups.Resources) *cgroups.Resources {
+	if r.CpuQuota <= 0 {
+		return nil
+	}
+	later := &cgroups.Resources{SkipDevices: true, CpuQuota: r.CpuQuota, CpuPeriod: r.CpuPeriod, CpuBurst: r.CpuBurst}
+	r.CpuQuota, r.CpuBurst = 0, nil
+	return later
+}
+
 // hostResources are the limits of the container's cgroups: those of
 // config.json, and behind the VM wall what the hypervisor and the guest's
 // kernel need beside them.
-func (c *creation) hostResources(r *specs.LinuxResources) *cgroups.Resources {
-	return hostResources(c.rec.Wall, r)
-}
-
 func hostResources(wall Wall, r *specs.LinuxResources) *cgroups.Resources {
 	out := resourcesOf(r)
 	if wall != WallVM {

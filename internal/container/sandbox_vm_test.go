@@ -3,6 +3,7 @@ package container
 import (
 	"testing"
 
+	"github.com/opencontainers/cgroups"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"bulkhead.dev/bulkhead/internal/wire"
@@ -83,5 +84,22 @@ func TestForVM(t *testing.T) {
 	l.forVM(&wire.VMOptions{LiveRoot: true}, "/run/x")
 	if l.sentry.Root.Overlay != wire.OverlayNone || l.gofer.Mounts[0].Readonly {
 		t.Errorf("share: %+v %+v", l.sentry.Root, l.gofer.Mounts[0])
+	}
+}
+
+func TestSplitBoot(t *testing.T) {
+	burst := uint64(1000)
+	r := &cgroups.Resources{CpuQuota: 20000, CpuPeriod: 100000, CpuBurst: &burst, CpuShares: 512, Memory: 1 << 20}
+	later := splitBoot(r)
+	if later == nil || later.CpuQuota != 20000 || later.CpuPeriod != 100000 || later.CpuBurst != &burst || later.Memory != 0 || !later.SkipDevices {
+		t.Errorf("later: %+v", later)
+	}
+	if r.CpuQuota != 0 || r.CpuBurst != nil || r.CpuShares != 512 || r.Memory != 1<<20 {
+		t.Errorf("at once: %+v", r)
+	}
+	for _, quota := range []int64{0, -1} {
+		if later := splitBoot(&cgroups.Resources{CpuQuota: quota}); later != nil {
+			t.Errorf("quota %d: %+v", quota, later)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -35,6 +36,19 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 	b.must("run", "--detach", "--bundle", b.bundle, b.id)
+	quota := func(when, want string) {
+		t.Helper()
+		got := ""
+		for _, file := range []string{"/sys/fs/cgroup/cpu/" + b.id + "/cpu.cfs_quota_us", "/sys/fs/cgroup/" + b.id + "/cpu.max"} {
+			if raw, err := os.ReadFile(file); err == nil {
+				got, _, _ = strings.Cut(strings.TrimSpace(string(raw)), " ")
+			}
+		}
+		if got != want {
+			t.Errorf("%s: the host's quota is %q, want %s", when, got, want)
+		}
+	}
+	quota("config.json", "50000")
 	want("config.json", "77", "104857600", "52428800", "0", "50000 100000", "59", "0")
 	cpus := func(when, list, count string) {
 		t.Helper()
@@ -52,6 +66,7 @@ func TestUpdate(t *testing.T) {
 	}
 	b.must("update", "--pids-limit", "50", "--memory", "90M", "--memory-swap", "90M", "--memory-reservation", "40M",
 		"--cpu-quota", "20000", "--cpu-period", "50000", "--cpu-share", "1024", "--cpuset-cpus", "0", b.id)
+	quota("update", "20000")
 	want("update", "50", "94371840", "41943040", "0", "20000 50000", "100", "0")
 	cpus("narrower", "0", "1")
 	b.must("update", "--pids-limit", "-1", "--cpu-quota", "-1", b.id)
