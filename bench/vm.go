@@ -503,7 +503,7 @@ func (b *vmBench) bootAgent() (float64, error) {
 	defer v.stop()
 	timer := time.AfterFunc(vmWait, func() { v.channel.Close() })
 	defer timer.Stop()
-	conn, err := agentconn.Connect(v.channel, nil)
+	conn, err := agentconn.Connect(v.channel)
 	if err != nil {
 		return 0, err
 	}

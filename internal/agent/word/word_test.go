@@ -76,7 +76,7 @@ func TestAnswer(t *testing.T) {
 	host, port := pair(t)
 	done := make(chan error, 1)
 	go func() {
-		c, err := agentconn.Connect(host, nil)
+		c, err := agentconn.Connect(host)
 		if err == nil {
 			c.Close()
 		}
@@ -114,7 +114,7 @@ func TestAnswerTimers(t *testing.T) {
 	host, port := pair(t)
 	told := make(chan bool, 1)
 	go func() {
-		c, err := agentconn.Connect(host, func() bool { told <- true; return false })
+		c, err := agentconn.NewGreeter(host, func() bool { told <- true; return false }).Connect()
 		if err != nil {
 			t.Error(err)
 			told <- false

@@ -138,7 +138,7 @@ func (v *vm) connect(t *testing.T) {
 	}
 	timer := time.AfterFunc(time.Until(deadline), func() { conn.Close() })
 	defer timer.Stop()
-	if v.Conn, err = agentconn.Connect(conn, nil); err != nil {
+	if v.Conn, err = agentconn.Connect(conn); err != nil {
 		t.Fatalf("the agent did not answer: %v", err)
 	}
 }

@@ -26,7 +26,7 @@ func TestVsock(t *testing.T) {
 	}
 	timer := time.AfterFunc(90*time.Second, func() { s.Close() })
 	var err error
-	if v.Conn, err = agentconn.Connect(s, nil); err != nil {
+	if v.Conn, err = agentconn.Connect(s); err != nil {
 		t.Fatalf("the agent did not answer: %v", err)
 	}
 	timer.Stop()

@@ -69,8 +69,9 @@ func greet(vm hypervisor.VM, ch net.Conn, limit time.Duration, r *restarts) (*ag
 		err  error
 	}
 	done := make(chan result, 1)
+	g := agentconn.NewGreeter(ch, func() bool { return r.again("the guest's timers are wrong") })
 	go func() {
-		c, err := agentconn.Connect(ch, func() bool { return r.again("the guest's timers are wrong") })
+		c, err := g.Connect()
 		done <- result{c, err}
 	}()
 	left := make(chan struct{})
@@ -94,8 +95,9 @@ func greet(vm hypervisor.VM, ch net.Conn, limit time.Duration, r *restarts) (*ag
 			ch.Close()
 			return nil, fmt.Errorf("the agent in the VM has not spoken after %v of the hypervisor's CPU time: see the console (--debug-log)", used)
 		case <-sleeps:
-			// The host's Hello is still in the channel, for the next guest.
-			r.again("the guest sleeps and its agent has not spoken")
+			if r.again("the guest sleeps and its agent has not spoken") {
+				_ = g.Hello() // where the channel has ended, Connect says so
+			}
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestStuckSnapshot(t *testing.T) {
 		l.conns <- s.Control()
 		_ = srv.Serve(context.Background(), l)
 	}()
-	conn, err := agentconn.Connect(ours, nil)
+	conn, err := agentconn.Connect(ours)
 	if err != nil {
 		t.Fatal(err)
 	}

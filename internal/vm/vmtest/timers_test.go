@@ -63,7 +63,7 @@ func TestTimers(t *testing.T) {
 	starve(qemu, 8*time.Second)
 	b.ends(cmd, 0)
 	raw, _ := os.ReadFile(log)
-	t.Logf("begun anew %d times", strings.Count(string(raw), "the machine begins anew"))
+	t.Logf("%s", raw)
 	b.wantTimers("starved")
 	b.must("delete", "--force", b.id)
 }

@@ -52,7 +52,7 @@ func TestSession(t *testing.T) {
 		c.Close()
 	}()
 	defer time.AfterFunc(time.Minute, func() { conn.Close() }).Stop()
-	host, err := agentconn.Connect(conn, nil)
+	host, err := agentconn.Connect(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestConnection(t *testing.T) {
 		}
 		sessions <- s
 	}()
-	c, err := Connect(host, nil)
+	c, err := Connect(host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestAgain(t *testing.T) {
 		}
 	}()
 	times := 0
-	c, err := Connect(host, func() bool { times++; return true })
+	c, err := NewGreeter(host, func() bool { times++; return true }).Connect()
 	if err != nil || times != 1 || c.TimersWrong {
 		t.Fatalf("%d times: %+v, %v", times, c, err)
 	}
@@ -149,11 +149,86 @@ func TestAgain(t *testing.T) {
 	c.Close()
 }
 
+// TestHelloOnceMore: a machine began anew whose agent had read the first Hello, or
+// had not.
+func TestHelloOnceMore(t *testing.T) {
+	for _, read := range []bool{true, false} {
+		host, guest := pair(t)
+		g := NewGreeter(host, nil)
+		connected := make(chan error, 1)
+		go func() {
+			c, err := g.Connect()
+			if err == nil {
+				defer c.Close()
+				_, err = c.Agent().Info(context.Background(), &agentpb.InfoRequest{})
+			}
+			connected <- err
+		}()
+		var first [helloSize]byte
+		if _, err := io.ReadFull(guest, first[:]); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Hello(); err != nil {
+			t.Fatal(err)
+		}
+		// What a port does that keeps what was read too far.
+		port := &keeper{Conn: guest}
+		if !read {
+			port.Unread(first[:])
+		}
+		go serveFake(t, port)
+		if err := <-connected; err != nil {
+			t.Errorf("read %v: %v", read, err)
+		}
+	}
+}
+
+// keeper is a channel that outlives its sessions, as the agent's port does.
+type keeper struct {
+	net.Conn
+	kept []byte
+}
+
+func (k *keeper) Unread(b []byte) { k.kept = append(b, k.kept...) }
+func (k *keeper) Close() error    { return nil }
+
+func (k *keeper) Read(b []byte) (int, error) {
+	if len(k.kept) > 0 {
+		n := copy(b, k.kept)
+		k.kept = k.kept[n:]
+		return n, nil
+	}
+	return k.Conn.Read(b)
+}
+
+// serveFake is the agent's loop: a session after another, until one is served.
+func serveFake(t *testing.T, channel io.ReadWriteCloser) {
+	for {
+		s, err := Accept(channel, false)
+		if errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		srv, err := ttrpc.NewServer()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		agentpb.RegisterAgentService(srv, fakeAgent{})
+		l := &oneListener{conns: make(chan net.Conn, 1)}
+		l.conns <- s.Control()
+		_ = srv.Serve(context.Background(), l)
+		return
+	}
+}
+
 func TestOtherVersion(t *testing.T) {
 	host, guest := pair(t)
 	done := make(chan error, 1)
 	go func() {
-		_, err := Connect(host, nil)
+		_, err := Connect(host)
 		done <- err
 	}()
 	h, err := readHello(guest, func(hello) bool { return true })

@@ -81,19 +81,11 @@ func nextMagic(b []byte) int {
 	return len(b)
 }
 
-// greet is the host's side of the Hello. It gives the agent's flags.
-func greet(rw io.ReadWriter, nonce uint32) (flags uint16, err error) {
-	if _, err := rw.Write(hello{version: agentpb.Version, nonce: nonce}.encode()); err != nil {
-		return 0, fmt.Errorf("hello to the agent: %w", err)
+func sayHello(w io.Writer, nonce uint32) error {
+	if _, err := w.Write(hello{version: agentpb.Version, nonce: nonce}.encode()); err != nil {
+		return fmt.Errorf("hello to the agent: %w", err)
 	}
-	h, err := readHello(rw, func(h hello) bool { return h.nonce == nonce })
-	if err != nil {
-		return 0, fmt.Errorf("the agent's hello: %w", err)
-	}
-	if h.version != agentpb.Version {
-		return 0, fmt.Errorf("%w: it speaks %d, this program %d", ErrVersion, h.version, agentpb.Version)
-	}
-	return h.flags, nil
+	return nil
 }
 
 // answer is the agent's side of the Hello.

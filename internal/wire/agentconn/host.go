@@ -27,22 +27,48 @@ type Conn struct {
 // Connect says Hello over a channel and waits for the agent's; the channel is
 // the Conn's from then on, and closed if Connect fails. It waits as long as
 // the agent takes to boot: who wants a limit closes the channel.
-//
-// again, if not nil, is called when the agent says that its timers are wrong; if it
-// returns true the machine begins anew, and so does the greeting.
-func Connect(channel io.ReadWriteCloser, again func() bool) (*Conn, error) {
-	c, err := connect(channel, again)
+func Connect(channel io.ReadWriteCloser) (*Conn, error) {
+	return NewGreeter(channel, nil).Connect()
+}
+
+// Greeter is Connect for a machine that may begin anew before its agent is heard.
+type Greeter struct {
+	channel io.ReadWriteCloser
+	again   func() bool
+	nonce   atomic.Uint32 // of the last Hello: an answer to one before is dropped
+}
+
+// NewGreeter has nothing said yet. again, if not nil, is called when the agent says
+// that its timers are wrong; if it returns true the machine begins anew, and so does
+// the greeting.
+func NewGreeter(channel io.ReadWriteCloser, again func() bool) *Greeter {
+	return &Greeter{channel: channel, again: again}
+}
+
+// Connect is the function of that name.
+func (g *Greeter) Connect() (*Conn, error) {
+	c, err := g.connect()
 	if err != nil {
-		channel.Close()
+		g.channel.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func connect(channel io.ReadWriteCloser, again func() bool) (*Conn, error) {
-	flags, err := greet(channel, rand.Uint32())
-	for err == nil && flags&flagTimers != 0 && again != nil && again() {
-		flags, err = greet(channel, rand.Uint32())
+// Hello says it once more, while Connect waits: the machine began anew, and the
+// agent of the one before may have read the first. Where nobody has, the agent
+// answers one after the other.
+func (g *Greeter) Hello() error {
+	nonce := rand.Uint32()
+	g.nonce.Store(nonce)
+	return sayHello(g.channel, nonce)
+}
+
+func (g *Greeter) connect() (*Conn, error) {
+	channel := g.channel
+	flags, err := g.greet()
+	for err == nil && flags&flagTimers != 0 && g.again != nil && g.again() {
+		flags, err = g.greet()
 	}
 	if err != nil {
 		return nil, err
@@ -60,6 +86,21 @@ func connect(channel io.ReadWriteCloser, again func() bool) (*Conn, error) {
 	c.client = ttrpc.NewClient(control)
 	c.agent = agentpb.NewAgentClient(c.client)
 	return c, nil
+}
+
+// greet is the host's side of the Hello. It gives the agent's flags.
+func (g *Greeter) greet() (flags uint16, err error) {
+	if err := g.Hello(); err != nil {
+		return 0, err
+	}
+	h, err := readHello(g.channel, func(h hello) bool { return h.nonce == g.nonce.Load() })
+	if err != nil {
+		return 0, fmt.Errorf("the agent's hello: %w", err)
+	}
+	if h.version != agentpb.Version {
+		return 0, fmt.Errorf("%w: it speaks %d, this program %d", ErrVersion, h.version, agentpb.Version)
+	}
+	return h.flags, nil
 }
 
 // Agent is the agent's API. Its methods may be called from several goroutines.
