@@ -18,6 +18,7 @@ if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ]; then
 	[ -e /usr/bin/qemu-system-x86_64 ] || need="$need qemu-system-x86"
 	[ -e /usr/lib/qemu/virtiofsd ] || need="$need qemu-system-common"
 	[ -e /usr/bin/mkfs.erofs ] || need="$need erofs-utils"
+	[ -e /usr/bin/mksquashfs ] || need="$need squashfs-tools"
 	ls /boot/vmlinuz-* >/dev/null 2>&1 || need="$need linux-image-cloud-amd64"
 fi
 [ -z "$need" ] && exit 0

@@ -57,9 +57,12 @@ func (r *restarts) again(why string) bool {
 		return false
 	}
 	r.left--
-	err := vm.Reset()
-	r.debugf("%s: the machine begins anew (%d more times, if it must): %v", why, r.left, err)
-	return err == nil
+	if err := vm.Reset(); err != nil {
+		r.debugf("%s, and the machine does not begin anew: %v", why, err)
+		return false
+	}
+	r.debugf("%s: the machine begins anew, at most %d more times", why, r.left)
+	return true
 }
 
 // greet waits for the agent's first word.
