@@ -95,7 +95,8 @@ func TestAbortShowsWaits(t *testing.T) {
 	for what, text := range map[string]string{"debug": said(debug), "SIGABRT": said(cmd)} {
 		for _, want := range []string{"Sentry: process ", "Gofer: process ", "of process 1 (busybox): ", "host thread ", "goroutine "} {
 			if !strings.Contains(text, want) {
-				t.Errorf("%s does not say %q: %.4000s", what, want, text)
+				inside := text[max(0, strings.Index(text, "\ninside:")):]
+				t.Errorf("%s does not say %q: %.2000s\n…%.2000s", what, want, text, inside)
 			}
 		}
 	}

@@ -4,12 +4,19 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 )
 
+// describePatience is for the locks of a sandbox that does go on: each is held for
+// moments.
+const describePatience = 200 * time.Millisecond
+
 // Describe writes what each task waits for: for a report on a sandbox that does
-// not go on. It waits for no lock, since the reason may be one that is never let go.
+// not go on. It waits for no lock longer than describePatience, since the reason may
+// be one that is never let go.
 func (k *Kernel) Describe(w io.Writer) {
-	if !k.mu.TryRLock() {
+	end := time.Now().Add(describePatience)
+	if !tryUntil(end, k.mu.TryRLock) {
 		fmt.Fprintln(w, "The table of processes is locked; the stacks show by whom.")
 		return
 	}
@@ -17,13 +24,24 @@ func (k *Kernel) Describe(w io.Writer) {
 	fmt.Fprintf(w, "%d tasks in %d processes, ending: %v\n", k.taskCount, k.groups.n, k.dying)
 	for tg := k.groups.head; tg != nil; tg = tg.allNext {
 		for _, t := range tg.tasks {
-			fmt.Fprintf(w, "%d of process %d (%s): %s\n", t.tid, tg.pid, t.nameNow(), t.state())
+			fmt.Fprintf(w, "%d of process %d (%s): %s\n", t.tid, tg.pid, t.nameUntil(end), t.state())
 		}
 	}
 }
 
-func (t *Task) nameNow() string {
-	if !t.mu.TryLock() {
+// tryUntil tries a lock at least once.
+func tryUntil(end time.Time, try func() bool) bool {
+	for !try() {
+		if time.Now().After(end) {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return true
+}
+
+func (t *Task) nameUntil(end time.Time) string {
+	if !tryUntil(end, t.mu.TryLock) {
 		return "locked"
 	}
 	defer t.mu.Unlock()
