@@ -39,6 +39,7 @@ runbook: build ## docs/runbook.md again, with the figures of docs/report/results
 
 test-audit: build ## the audit and advise with the real runtimes of this machine (root)
 	$(LAB_DIR)/install.sh
+	$(LAB_DIR)/rootfs.sh >/dev/null    # else the host's own root is made an image of
 	go test -count=1 -tags audit -run 'RealRuntimes|VMWall|FailOn|OrdinaryUser|Advise' -timeout 40m ./internal/workbench/audit
 
 test-pods: build ## a pod's containers in one VM, by containerd's CRI and a CNI bridge (root; builds crictl once)

@@ -75,11 +75,6 @@ func (c *creation) configure() (*os.File, error) {
 		if err := c.joinPod(ns); err != nil {
 			return nil, err
 		}
-		// Not the cpuset's, which update may widen: the machine's CPUs are all
-		// there from its start, and the guest's cgroup says how many are used.
-		if c.launch.vm.CPUs == 0 {
-			c.launch.vm.CPUs = runtime.NumCPU()
-		}
 	}
 	return c.network(ns[specs.NetworkNamespace])
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -167,6 +168,11 @@ func (l *launch) startMonitor(r *running, control, conf, ready *os.File) error {
 		return err
 	}
 	files := []*os.File{l.stdio[0], l.stdio[1], l.stdio[2], control, conf, ready}
+	// Not the cpuset's, which update may widen: the machine's CPUs are all there
+	// from its start, and the guest's cgroup says how many are used.
+	if l.vm.CPUs == 0 {
+		l.vm.CPUs = runtime.NumCPU()
+	}
 	args := []string{"monitor", "--control-fd=3", "--config-fd=4", "--ready-fd=5"}
 	if l.pod != nil {
 		args[0] = "member"

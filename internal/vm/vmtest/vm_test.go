@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -308,6 +309,9 @@ func TestDo(t *testing.T) {
 	}
 	if _, err := os.Stat(marker); err == nil {
 		t.Error("what the guest wrote is on the host")
+	}
+	if out := strings.TrimSpace(b.must("do", "--wall=vm", "--", "nproc")); out != strconv.Itoa(min(runtime.NumCPU(), 8)) {
+		t.Errorf("a machine of %s CPUs on a host of %d", out, runtime.NumCPU())
 	}
 	if out, code := b.run("", "do", "--wall=vm", "--", "/nowhere"); code != 127 {
 		t.Errorf("a command that is not there: exit status %d\n%s", code, out)
