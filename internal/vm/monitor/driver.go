@@ -162,7 +162,9 @@ var errDead = errors.New("the VM has ended before its agent listened")
 
 // dial reaches an agent that listens once its machine has come so far.
 func dial(vm hypervisor.VM, d dialer) (net.Conn, error) {
-	give := spent(vm, bootWait)
+	left := make(chan struct{})
+	defer close(left)
+	give := spent(vm, bootWait, left)
 	for {
 		conn, err := d.Dial(agentpb.VsockPort)
 		if err == nil {

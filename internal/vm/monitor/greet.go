@@ -79,7 +79,11 @@ func greet(vm hypervisor.VM, ch net.Conn, limit time.Duration, r *restarts) (*ag
 	}()
 	left := make(chan struct{})
 	defer close(left)
-	sleeps, late := asleep(vm, asleepTime, left), spent(vm, limit)
+	late := spent(vm, limit, left)
+	var sleeps <-chan struct{}
+	if r != nil {
+		sleeps = asleep(vm, asleepTime, left)
+	}
 	for {
 		select {
 		case got := <-done:
@@ -138,13 +142,16 @@ func asleep(vm hypervisor.VM, long time.Duration, left <-chan struct{}) <-chan s
 }
 
 // spent tells when a machine has used so much CPU time, or waited five times as
-// long: on a busy host a boot that does well may take minutes.
-func spent(vm hypervisor.VM, limit time.Duration) <-chan time.Duration {
+// long: on a busy host a boot that does well may take minutes. It looks until left is
+// closed.
+func spent(vm hypervisor.VM, limit time.Duration, left <-chan struct{}) <-chan time.Duration {
 	out := make(chan time.Duration, 1)
 	go func() {
 		begin := time.Now()
 		for {
 			select {
+			case <-left:
+				return
 			case <-vm.Done():
 				return
 			case <-time.After(min(limit/4, time.Second)):

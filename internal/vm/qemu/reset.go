@@ -13,8 +13,22 @@ var _ hypervisor.Resetter = (*machineVM)(nil)
 const resetWait = time.Minute
 
 // Reset begins the machine anew. A reset by the guest itself ends it, then and
-// before (-no-reboot).
+// before (-no-reboot). A QEMU that does not answer is waited for no longer than
+// resetWait.
 func (v *machineVM) Reset() error {
+	result := make(chan error, 1)
+	go func() { result <- v.resetNow() }()
+	select {
+	case err := <-result:
+		return err
+	case <-v.ended:
+		return v.Err()
+	case <-time.After(resetWait):
+		return fmt.Errorf("QEMU has not reset the machine within %v", resetWait)
+	}
+}
+
+func (v *machineVM) resetNow() error {
 	done := make(chan struct{})
 	v.mu.Lock()
 	v.reset = done
@@ -31,12 +45,10 @@ func (v *machineVM) Reset() error {
 	}
 	select {
 	case <-done:
-		return nil
 	case <-v.ended:
 		return v.Err()
-	case <-time.After(resetWait):
-		return fmt.Errorf("QEMU has not reset the machine within %v", resetWait)
 	}
+	return nil
 }
 
 // onReboot says what a reset does (set-action, QEMU 6.0).
